@@ -1,0 +1,85 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// The classes of database errors that callers tell apart with errors.Is.
+var (
+	// ErrUnique is a row that exists already.
+	ErrUnique = errors.New("row exists already")
+	// ErrUnavailable is a database that cannot answer at the moment: locked by
+	// another process, out of reach, or a race lost too often. Trying later helps.
+	ErrUnavailable = errors.New("database unavailable")
+	// ErrFull is a disk without room.
+	ErrFull = errors.New("database storage full")
+	// ErrFailed is a database whose storage failed a write: nothing more is
+	// written before a restart, because what the failed flush lost is unknown.
+	ErrFailed = errors.New("database storage failed, writes are refused until restart")
+)
+
+// classify adds a class to an engine's error; other errors pass unchanged.
+func classify(err error) error {
+	if err == nil || errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	var se *sqlite.Error
+	if errors.As(err, &se) {
+		switch code := se.Code(); {
+		case code == sqlite3.SQLITE_CONSTRAINT_UNIQUE, code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+			code == sqlite3.SQLITE_CONSTRAINT_ROWID:
+			return fmt.Errorf("%w: %w", ErrUnique, err)
+		case code&0xff == sqlite3.SQLITE_BUSY, code&0xff == sqlite3.SQLITE_LOCKED:
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case code&0xff == sqlite3.SQLITE_FULL:
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		}
+		return err
+	}
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		switch {
+		case pe.Code == "23505":
+			return fmt.Errorf("%w: %w", ErrUnique, err)
+		case pe.Code == "53100":
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		case pe.Code[:2] == "57", pe.Code[:2] == "08", pe.Code == "53300", pe.Code == "55P03":
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		return err
+	}
+	var ce *pgconn.ConnectError
+	var ne net.Error
+	if errors.As(err, &ce) || errors.Is(err, driver.ErrBadConn) || (errors.As(err, &ne) && !errors.Is(err, context.Canceled)) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}
+
+// isRetryable reports a transaction that lost a race and may be run again.
+func isRetryable(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && (pe.Code == "40001" || pe.Code == "40P01")
+}
+
+// isIOError reports a SQLite error after which the state of the file is unknown.
+func isIOError(err error) bool {
+	var se *sqlite.Error
+	if !errors.As(err, &se) {
+		return false
+	}
+	switch se.Code() & 0xff {
+	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN:
+		return true
+	}
+	return false
+}

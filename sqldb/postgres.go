@@ -1,0 +1,83 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+func openPostgres(ctx context.Context, url string, log *slog.Logger) (*DB, error) {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("open PostgreSQL: the address does not parse (postgres://user@host/database): %w", err)
+	}
+	for k, v := range map[string]string{"statement_timeout": "30000", "lock_timeout": "10000",
+		"idle_in_transaction_session_timeout": "60000"} {
+		if _, set := cfg.RuntimeParams[k]; !set {
+			cfg.RuntimeParams[k] = v
+		}
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 5 * time.Second
+	}
+	pool := stdlib.OpenDB(*cfg)
+	n := max(16, 8*runtime.GOMAXPROCS(0))
+	pool.SetMaxOpenConns(n)
+	pool.SetMaxIdleConns(n)
+	db := &DB{engine: Postgres, dsn: url, write: pool, read: pool, log: log, stop: make(chan struct{})}
+	if err := pool.PingContext(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open PostgreSQL: %w", classify(err))
+	}
+	return db, nil
+}
+
+// onePostgres runs fn once, in one transaction.
+func (db *DB) onePostgres(ctx context.Context, fn func(*Tx) error, relaxed bool) error {
+	t, err := db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return classify(err)
+	}
+	defer t.Rollback() //nolint:errcheck // after Commit it does nothing
+	if relaxed {
+		if _, err := t.ExecContext(ctx, "set local synchronous_commit = off"); err != nil {
+			return classify(err)
+		}
+	}
+	tx := &Tx{db: db, ex: pgExecutor{ctx, t, db}}
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := t.Commit(); err != nil {
+		if isRetryable(err) {
+			return err
+		}
+		// The server may have committed before the answer was lost; nobody may
+		// be told that it failed for certain.
+		return fmt.Errorf("%w: the outcome of the commit is unknown: %w", ErrUnavailable, classify(err))
+	}
+	for _, f := range tx.after {
+		f()
+	}
+	return nil
+}
+
+type pgExecutor struct {
+	ctx context.Context
+	tx  *sql.Tx
+	db  *DB
+}
+
+func (e pgExecutor) exec(q string, args []any) (sql.Result, error) {
+	return e.tx.ExecContext(e.ctx, e.db.text(q), args...)
+}
+
+func (e pgExecutor) query(q string, args []any) (*sql.Rows, error) {
+	return e.tx.QueryContext(e.ctx, e.db.text(q), args...)
+}

@@ -1,0 +1,305 @@
+// Package sqldb opens Berth's metadata database, SQLite or PostgreSQL, and runs
+// one SQL text on both.
+//
+// It owns connections, transactions with bounded retry, the grouped commit of
+// SQLite, migrations and the classes of errors. It is not an ORM or a query
+// builder, and it knows no table: SQL lives in each core's store*.go files.
+//
+// # Portable SQL
+//
+// Placeholders are $1, $2, …; types are bigint (times in microseconds, booleans
+// as 0 and 1), {text} and {bytes}. The tokens in braces are replaced per engine:
+//
+//	{text}       text that sorts and compares by bytes
+//	{bytes}      a byte string
+//	{norowid}    after a table's closing bracket: rows live in the primary key
+//	{forupdate}  locks the selected rows until the transaction ends
+//	{forshare}   the same, shared
+//
+// # Transactions
+//
+// Write runs a function in a transaction. The function may run more than once
+// (serialisation failures, a group that had to be split), so it must not have
+// effects outside the transaction; Tx.AfterCommit is for those. On SQLite one
+// goroutine runs all writers, and those that wait while another commits share
+// the next commit and its one flush. A function must therefore be short and must
+// not wait for anything.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Engine names a database engine.
+type Engine string
+
+// The engines.
+const (
+	SQLite   Engine = "sqlite"
+	Postgres Engine = "postgres"
+)
+
+// maxRetries bounds how often a transaction that lost a race is run again.
+const maxRetries = 5
+
+// DB is an open database. It is safe for concurrent use.
+type DB struct {
+	engine Engine
+	path   string // SQLite file
+	dsn    string // SQLite: for the checkpoint connection
+	write  *sql.DB
+	read   *sql.DB
+	reads  sync.Map // text as written by the caller -> *sql.Stmt (SQLite) or rewritten string
+	log    *slog.Logger
+
+	queue    chan *job
+	stop     chan struct{}
+	done     sync.WaitGroup
+	failed   atomic.Pointer[error]
+	dirty    atomic.Bool // something was committed since the last checkpoint
+	closing  sync.Once
+	closeErr error
+}
+
+// Engine says which engine this is.
+func (db *DB) Engine() Engine { return db.engine }
+
+// SingleProcess reports whether this process is the only one that can write, so
+// that caches invalidated at commit are exact.
+func (db *DB) SingleProcess() bool { return db.engine == SQLite }
+
+// Open opens a database by its address: a PostgreSQL URL (postgres://…), or else
+// the path of a SQLite file, which is made when it is missing.
+func Open(ctx context.Context, address string, log *slog.Logger) (*DB, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
+		return openPostgres(ctx, address, log)
+	}
+	return openSQLite(ctx, address, log)
+}
+
+// Close ends the writer, folds the write-ahead log into the file and closes
+// every connection.
+func (db *DB) Close() error {
+	db.closing.Do(func() {
+		close(db.stop)
+		db.done.Wait()
+		if db.read != db.write {
+			db.closeErr = db.read.Close()
+		}
+		if err := db.write.Close(); err != nil {
+			db.closeErr = err
+		}
+	})
+	return db.closeErr
+}
+
+// Ping reports whether the database answers and accepts writes.
+func (db *DB) Ping(ctx context.Context) error {
+	if p := db.failed.Load(); p != nil {
+		return *p
+	}
+	return classify(db.read.PingContext(ctx))
+}
+
+// rewrite replaces the dialect tokens of a text.
+func rewrite(e Engine, q string) string {
+	if !strings.Contains(q, "{") {
+		return q
+	}
+	if e == SQLite {
+		return sqliteTokens.Replace(q)
+	}
+	return postgresTokens.Replace(q)
+}
+
+var (
+	sqliteTokens = strings.NewReplacer("{text}", "text", "{bytes}", "blob",
+		"{norowid}", " without rowid", "{forupdate}", "", "{forshare}", "")
+	postgresTokens = strings.NewReplacer("{text}", `text collate "C"`, "{bytes}", "bytea",
+		"{norowid}", "", "{forupdate}", " for update", "{forshare}", " for share")
+)
+
+// Query runs a read outside any transaction. The caller closes the rows.
+func (db *DB) Query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	if db.engine == Postgres {
+		rows, err := db.read.QueryContext(ctx, db.text(q), args...)
+		return rows, classify(err)
+	}
+	st, err := db.prepared(ctx, q)
+	if err != nil {
+		return nil, classify(err)
+	}
+	rows, err := st.QueryContext(ctx, args...)
+	return rows, classify(err)
+}
+
+// QueryRow runs a read of at most one row and scans it into dest; no row is
+// sql.ErrNoRows.
+func (db *DB) QueryRow(ctx context.Context, dest []any, q string, args ...any) error {
+	if db.engine == Postgres {
+		return classify(db.read.QueryRowContext(ctx, db.text(q), args...).Scan(dest...))
+	}
+	st, err := db.prepared(ctx, q)
+	if err != nil {
+		return classify(err)
+	}
+	return classify(st.QueryRowContext(ctx, args...).Scan(dest...))
+}
+
+func (db *DB) text(q string) string {
+	if v, ok := db.reads.Load(q); ok {
+		return v.(string)
+	}
+	t := rewrite(db.engine, q)
+	db.reads.Store(q, t)
+	return t
+}
+
+func (db *DB) prepared(ctx context.Context, q string) (*sql.Stmt, error) {
+	if v, ok := db.reads.Load(q); ok {
+		return v.(*sql.Stmt), nil
+	}
+	st, err := db.read.PrepareContext(ctx, rewrite(db.engine, q))
+	if err != nil {
+		return nil, fmt.Errorf("prepare: %w", err)
+	}
+	if v, loaded := db.reads.LoadOrStore(q, st); loaded {
+		st.Close()
+		return v.(*sql.Stmt), nil
+	}
+	return st, nil
+}
+
+// Tx is a running transaction. It belongs to the function it was given to.
+type Tx struct {
+	db    *DB
+	ex    executor
+	after []func()
+}
+
+// executor runs statements of one transaction, by rewritten text.
+type executor interface {
+	exec(q string, args []any) (sql.Result, error)
+	query(q string, args []any) (*sql.Rows, error)
+}
+
+// Exec runs a statement and returns how many rows it changed.
+func (tx *Tx) Exec(q string, args ...any) (int64, error) {
+	res, err := tx.ex.exec(q, args)
+	if err != nil {
+		return 0, classify(err)
+	}
+	n, err := res.RowsAffected()
+	return n, classify(err)
+}
+
+// Query runs a read in the transaction. The caller closes the rows before the
+// next statement.
+func (tx *Tx) Query(q string, args ...any) (*sql.Rows, error) {
+	rows, err := tx.ex.query(q, args)
+	return rows, classify(err)
+}
+
+// QueryRow reads at most one row into dest; no row is sql.ErrNoRows.
+func (tx *Tx) QueryRow(dest []any, q string, args ...any) error {
+	rows, err := tx.ex.query(q, args)
+	if err != nil {
+		return classify(err)
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return classify(err)
+		}
+		return sql.ErrNoRows
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return err
+	}
+	return classify(rows.Close())
+}
+
+// Engine says which engine the transaction runs on.
+func (tx *Tx) Engine() Engine { return tx.db.engine }
+
+// AfterCommit registers f to run once the transaction is durable, before Write
+// returns. It does not run when the transaction fails.
+func (tx *Tx) AfterCommit(f func()) { tx.after = append(tx.after, f) }
+
+type hookKey struct{}
+
+// WithHook returns a context whose next Write also runs hook, after the write's
+// own function and inside its transaction: what a caller wants recorded with a
+// change is committed with it or not at all.
+func WithHook(ctx context.Context, hook func(*Tx) error) context.Context {
+	if prev, ok := ctx.Value(hookKey{}).(func(*Tx) error); ok {
+		inner := hook
+		hook = func(tx *Tx) error {
+			if err := prev(tx); err != nil {
+				return err
+			}
+			return inner(tx)
+		}
+	}
+	return context.WithValue(ctx, hookKey{}, hook)
+}
+
+// Write runs fn in a transaction and returns once the result is on stable
+// storage. An error of fn rolls the transaction back and is returned as it is.
+func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
+	return db.transact(ctx, fn, false)
+}
+
+// WriteRelaxed is Write without the wait for stable storage: it survives the
+// death of the process, but a power failure may undo it (and what was written
+// relaxed after it). It is for leases, upload positions and last-use times.
+func (db *DB) WriteRelaxed(ctx context.Context, fn func(*Tx) error) error {
+	return db.transact(ctx, fn, true)
+}
+
+func (db *DB) transact(ctx context.Context, fn func(*Tx) error, relaxed bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if p := db.failed.Load(); p != nil {
+		return *p
+	}
+	if hook, ok := ctx.Value(hookKey{}).(func(*Tx) error); ok {
+		own := fn
+		fn = func(tx *Tx) error {
+			if err := own(tx); err != nil {
+				return err
+			}
+			return hook(tx)
+		}
+	}
+	if db.engine == SQLite {
+		return db.enqueue(ctx, fn, relaxed)
+	}
+	for try := 0; ; try++ {
+		err := db.onePostgres(ctx, fn, relaxed)
+		if err == nil || !isRetryable(err) {
+			return err
+		}
+		if try == maxRetries {
+			return fmt.Errorf("%w: gave up after %d tries: %w", ErrUnavailable, try+1, err)
+		}
+		wait := time.Duration(1+rand.IntN(4<<try)) * time.Millisecond
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,283 @@
+package sqldb_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/berth-registry/berth/sqldb"
+	"github.com/berth-registry/berth/sqldb/sqldbtest"
+)
+
+var schema = fstest.MapFS{"0001_first.sql": {Data: []byte(`
+create table item (name {text} not null, n bigint not null, body {bytes}, primary key (name)){norowid};
+`)}}
+
+func migrated(t *testing.T, db *sqldb.DB) {
+	t.Helper()
+	for range 2 { // the second run finds nothing to do
+		if err := db.Migrate(t.Context(), "test", schema); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func insert(name string, n int) func(*sqldb.Tx) error {
+	return func(tx *sqldb.Tx) error {
+		_, err := tx.Exec("insert into item (name, n, body) values ($1, $2, $3)", name, n, []byte{0, 1})
+		return err
+	}
+}
+
+func names(t *testing.T, db *sqldb.DB) []string {
+	t.Helper()
+	rows, err := db.Query(t.Context(), "select name from item order by name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func TestWrite(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		migrated(t, db)
+		ctx := t.Context()
+		boom := errors.New("boom")
+		committed := 0
+		if err := db.Write(ctx, func(tx *sqldb.Tx) error {
+			tx.AfterCommit(func() { committed++ })
+			return insert("b", 1)(tx)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Write(ctx, func(tx *sqldb.Tx) error {
+			tx.AfterCommit(func() { committed++ })
+			if err := insert("lost", 1)(tx); err != nil {
+				return err
+			}
+			return boom
+		}); !errors.Is(err, boom) {
+			t.Fatalf("got %v, want the function's own error", err)
+		}
+		if err := db.Write(ctx, insert("b", 2)); !errors.Is(err, sqldb.ErrUnique) {
+			t.Fatalf("got %v, want ErrUnique", err)
+		}
+		// Bytes decide the order, not a locale: capitals sort first.
+		for _, n := range []string{"a", "B", "_", "é"} {
+			if err := db.WriteRelaxed(ctx, insert(n, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := names(t, db), []string{"B", "_", "a", "b", "é"}; !slices.Equal(got, want) {
+			t.Errorf("names %q, want %q", got, want)
+		}
+		if committed != 1 {
+			t.Errorf("AfterCommit ran %d times, want 1", committed)
+		}
+		var n int
+		if err := db.QueryRow(ctx, []any{&n}, "select n from item where name = $1", "nobody"); !errors.Is(err, sql.ErrNoRows) {
+			t.Errorf("missing row: %v", err)
+		}
+	})
+}
+
+func TestHook(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		migrated(t, db)
+		ctx := sqldb.WithHook(t.Context(), insert("record", 1))
+		if err := db.Write(ctx, insert("change", 1)); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(t, db); !slices.Equal(got, []string{"change", "record"}) {
+			t.Errorf("got %q", got)
+		}
+		refused := errors.New("refused")
+		ctx = sqldb.WithHook(t.Context(), func(*sqldb.Tx) error { return refused })
+		if err := db.Write(ctx, insert("other", 1)); !errors.Is(err, refused) {
+			t.Fatal(err)
+		}
+		if got := names(t, db); len(got) != 2 {
+			t.Errorf("a refused record left its change: %q", got)
+		}
+	})
+}
+
+// TestGroup has many writers at once, a third of which fail in different ways:
+// each failure must be its own and no success may be lost.
+func TestGroup(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		migrated(t, db)
+		if err := db.Write(t.Context(), insert("taken", 0)); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for i := range 300 {
+			wg.Go(func() {
+				name := fmt.Sprintf("n%03d", i)
+				var err error
+				switch i % 6 {
+				case 0:
+					err = db.Write(t.Context(), insert("taken", i))
+					if !errors.Is(err, sqldb.ErrUnique) {
+						t.Errorf("%d: %v", i, err)
+					}
+				case 1:
+					err = db.Write(t.Context(), func(tx *sqldb.Tx) error {
+						if err := insert(name, i)(tx); err != nil {
+							return err
+						}
+						if tx.Engine() == sqldb.Postgres {
+							return errors.New("x")
+						}
+						panic("x")
+					})
+					if err == nil || !strings.Contains(err.Error(), "x") {
+						t.Errorf("%d: %v", i, err)
+					}
+				case 2:
+					err = db.WriteRelaxed(t.Context(), insert(name, i))
+					if err != nil {
+						t.Errorf("%d: %v", i, err)
+					}
+				default:
+					if err := db.Write(t.Context(), insert(name, i)); err != nil {
+						t.Errorf("%d: %v", i, err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if got := len(names(t, db)); got != 201 {
+			t.Errorf("%d rows, want 201", got)
+		}
+	})
+}
+
+// TestBrokenTransaction ends the shared transaction from inside one job, as an
+// engine does when it runs out of memory or disk: the others must still commit.
+func TestBrokenTransaction(t *testing.T) {
+	db := sqldbtest.SQLite(t)
+	migrated(t, db)
+	hold, release := make(chan struct{}), make(chan struct{})
+	go db.Write(t.Context(), func(*sqldb.Tx) error { close(hold); <-release; return nil }) //nolint:errcheck // it only blocks the writer
+	<-hold
+	var wg sync.WaitGroup
+	errs := make([]error, 9)
+	for i := range errs {
+		wg.Go(func() {
+			errs[i] = db.Write(t.Context(), func(tx *sqldb.Tx) error {
+				if err := insert(fmt.Sprint(i), i)(tx); err != nil {
+					return err
+				}
+				if i == 4 {
+					if _, err := tx.Exec("rollback"); err != nil {
+						return err
+					}
+					return errors.New("guilty")
+				}
+				return nil
+			})
+		})
+	}
+	close(release)
+	wg.Wait()
+	for i, err := range errs {
+		if (err != nil) != (i == 4) {
+			t.Errorf("job %d: %v", i, err)
+		}
+	}
+	if got := len(names(t, db)); got != 8 {
+		t.Errorf("%d rows, want 8", got)
+	}
+}
+
+func TestSerializationRetry(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		migrated(t, db)
+		if err := db.Write(t.Context(), insert("counter", 0)); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 64 {
+			wg.Go(func() {
+				if err := db.Write(t.Context(), func(tx *sqldb.Tx) error {
+					var n int
+					if err := tx.QueryRow([]any{&n}, "select n from item where name = $1{forupdate}", "counter"); err != nil {
+						return err
+					}
+					_, err := tx.Exec("update item set n = $1 where name = $2", n+1, "counter")
+					return err
+				}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		var n int
+		if err := db.QueryRow(t.Context(), []any{&n}, "select n from item where name = $1", "counter"); err != nil || n != 64 {
+			t.Errorf("counter %d (%v), want 64", n, err)
+		}
+	})
+}
+
+func TestMigrateRefusesNewerSchema(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		newer := fstest.MapFS{"0001_first.sql": schema["0001_first.sql"], "0002_next.sql": {Data: []byte("alter table item add column more bigint;\n")}}
+		if err := db.Migrate(t.Context(), "test", newer); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Migrate(t.Context(), "test", schema); !errors.Is(err, sqldb.ErrNewerSchema) {
+			t.Errorf("got %v, want ErrNewerSchema", err)
+		}
+	})
+}
+
+// TestMigrateTogether starts several nodes at once on one empty database.
+func TestMigrateTogether(t *testing.T) {
+	url := sqldbtest.PostgresURL(t)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			db, err := sqldb.Open(t.Context(), url, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer db.Close()
+			if err := db.Migrate(t.Context(), "test", schema); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestDamagedFileIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "berth.db")
+	if err := os.WriteFile(path, []byte(strings.Repeat("this is no database ", 300)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if db, err := sqldb.Open(context.Background(), path, nil); err == nil {
+		db.Close()
+		t.Fatal("a damaged file was opened")
+	} else if !strings.Contains(err.Error(), path) {
+		t.Errorf("the error does not name the file: %v", err)
+	}
+}
