@@ -17,10 +17,9 @@ import (
 )
 
 const (
-	// groupJobs and groupTime bound what one commit may hold, so that the first
-	// of a group does not wait long for the last.
+	// groupJobs bounds what one commit may hold, so that the first of a group does
+	// not wait long for the last.
 	groupJobs = 128
-	groupTime = 10 * time.Millisecond
 	// checkpointEvery is how often the log is folded into the file in the
 	// background, so that no commit has to do it.
 	checkpointEvery = 200 * time.Millisecond
@@ -156,87 +155,82 @@ func (db *DB) writer(conn *sql.Conn) {
 // a savepoint of its own, and commits once.
 func (db *DB) runGroup(ex *liteExecutor, first *job) {
 	group := []*job{first}
-	start := time.Now()
-	committed, err := db.tryGroup(ex, func() *job {
-		if len(group) >= groupJobs || time.Since(start) > groupTime {
-			return nil
-		}
+collect:
+	for len(group) < groupJobs {
 		select {
 		case j := <-db.queue:
 			group = append(group, j)
-			return j
 		default:
-			return nil
+			break collect
 		}
-	}, first)
-	if !committed && err == nil && len(group) > 1 {
+	}
+	err := db.commitGroup(ex, group)
+	if errors.Is(err, errBroken) && len(group) > 1 {
 		// One of the group took the whole transaction down with it. Each runs
 		// again on its own, so that only the guilty one fails.
 		for _, j := range group {
-			one := j
-			if _, err := db.tryGroup(ex, func() *job { return nil }, one); err != nil {
-				one.err = err
+			if err := db.commitGroup(ex, []*job{j}); err != nil && !errors.Is(err, errBroken) {
+				j.err = err
 			}
-			close(one.done)
 		}
-		return
+		err = nil
 	}
 	for _, j := range group {
-		if err != nil {
+		if err != nil && !errors.Is(err, errBroken) {
 			j.err = err
 		}
 		close(j.done)
 	}
 }
 
-// tryGroup runs jobs from next until it returns nil. It reports whether the
-// group was committed (jobs that failed have their own error set and changed
-// nothing). With committed false, an error is the whole group's; without an
-// error a job broke the transaction and the jobs should run alone.
-func (db *DB) tryGroup(ex *liteExecutor, next func() *job, first *job) (committed bool, err error) {
+// errBroken says that a job ended the transaction it shared; the job's own error
+// says why.
+var errBroken = errors.New("a job broke the transaction")
+
+// commitGroup runs jobs in one transaction. A job that fails has its error set
+// and changed nothing. An error other than errBroken is that of all jobs; with
+// any error nothing was committed.
+func (db *DB) commitGroup(ex *liteExecutor, jobs []*job) error {
 	if p := db.failed.Load(); p != nil {
-		return false, *p
+		return *p
+	}
+	durable := false
+	for _, j := range jobs {
+		durable = durable || !j.relaxed
+	}
+	if err := ex.setSync(durable); err != nil {
+		return db.storageError(classify(err))
 	}
 	if err := ex.run("begin immediate"); err != nil {
-		return false, db.storageError(classify(err))
+		return db.storageError(classify(err))
 	}
-	durable, changed := false, false
-	var jobs []*job
-	for j := first; j != nil; j = next() {
-		jobs = append(jobs, j)
-		ok, broken := db.runJob(ex, j)
-		if broken {
+	succeeded := 0
+	for _, j := range jobs {
+		if broken := db.runJob(ex, j); broken {
 			ex.rollback()
-			if len(jobs) == 1 {
-				return true, nil // j.err says it
-			}
-			return false, nil
+			return errBroken
 		}
-		changed = changed || ok
-		durable = durable || (ok && !j.relaxed)
-	}
-	if !changed {
-		ex.rollback()
-		return true, nil
-	}
-	if err := ex.setSync(durable); err == nil {
-		err = ex.run("commit")
-		if err == nil {
-			db.dirty.Store(true)
-			for _, j := range jobs {
-				if j.err == nil {
-					for _, f := range j.tx.after {
-						f()
-					}
-				}
-			}
-			return true, nil
+		if j.err == nil {
+			succeeded++
 		}
-		ex.rollback()
-		return false, db.storageError(classify(err))
 	}
-	ex.rollback()
-	return false, db.storageError(classify(err))
+	if succeeded == 0 {
+		ex.rollback()
+		return nil
+	}
+	if err := ex.run("commit"); err != nil {
+		ex.rollback()
+		return db.storageError(classify(err))
+	}
+	db.dirty.Store(true)
+	for _, j := range jobs {
+		if j.err == nil {
+			for _, f := range j.tx.after {
+				f()
+			}
+		}
+	}
+	return nil
 }
 
 // storageError closes the database to writes when the storage below it failed.
@@ -251,31 +245,26 @@ func (db *DB) storageError(err error) error {
 	return failed
 }
 
-// runJob runs one job in a savepoint. broken says that the enclosing transaction
-// is gone with it.
-func (db *DB) runJob(ex *liteExecutor, j *job) (ok, broken bool) {
-	j.err = j.ctx.Err()
-	if j.err != nil {
-		return false, false
+// runJob runs one job in a savepoint and sets its error. broken says that the
+// enclosing transaction is gone with it; the error is set then, too.
+func (db *DB) runJob(ex *liteExecutor, j *job) (broken bool) {
+	if j.err = j.ctx.Err(); j.err != nil {
+		return false
 	}
 	if err := ex.run("savepoint job"); err != nil {
 		j.err = db.storageError(classify(err))
-		return false, true
+		return true
 	}
 	j.tx = &Tx{db: db, ex: ex}
-	j.err = safely(j.fn, j.tx)
-	if j.err == nil {
+	if j.err = safely(j.fn, j.tx); j.err == nil {
 		if err := ex.run("release job"); err != nil {
 			j.err = db.storageError(classify(err))
-			return false, true
+			return true
 		}
-		return true, false
+		return false
 	}
 	j.err = db.storageError(j.err)
-	if ex.run("rollback to job") != nil || ex.run("release job") != nil {
-		return false, true
-	}
-	return false, false
+	return ex.run("rollback to job") != nil || ex.run("release job") != nil
 }
 
 // safely turns a panic in a transaction function into its error, since it runs
@@ -334,8 +323,8 @@ func (e *liteExecutor) run(q string) error {
 // no error.
 func (e *liteExecutor) rollback() { _ = e.run("rollback") }
 
-// setSync chooses whether the next commit waits for the disk. SQLite reads the
-// setting when the commit starts.
+// setSync chooses whether the next commit waits for the disk. SQLite ignores the
+// setting inside a transaction.
 func (e *liteExecutor) setSync(full bool) error {
 	if e.sync == full {
 		return nil
