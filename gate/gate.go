@@ -1,0 +1,142 @@
+// Package gate is the one door through which every front end acts: it decides
+// whether the caller may, lets the core act, and has the call recorded.
+//
+// It owns the small interfaces it needs and imports no core: identity satisfies
+// Authorizer, trail will satisfy Recorder, and server joins them. It does not
+// authenticate (the front end knows how its protocol carries credentials) and
+// does not decide (Authorizer does).
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/berth-registry/berth/arn"
+)
+
+// Call describes one API call, whichever protocol carried it.
+type Call struct {
+	// Principal is who calls.
+	Principal arn.Principal
+	// Service and Action are IAM's words, such as ecr and PutImage.
+	Service, Action string
+	// Place is the account and region the call is about.
+	Place arn.Place
+	// Resources are the ARNs acted on, each of which must be allowed; "*" for
+	// calls that act on no particular one.
+	Resources []string
+	// Context holds the condition keys of the request, such as the tags to set.
+	Context map[string][]string
+	// Params is what a record of the call shows as its parameters. It is called
+	// only when a record is made.
+	Params func() any
+	// ReadOnly says that the call changes nothing.
+	ReadOnly bool
+}
+
+// Decision is an authoriser's answer to one action on one resource.
+type Decision struct {
+	Allowed bool
+	// Reason says which kind of policy decided, in AWS's words.
+	Reason string
+}
+
+// Authorizer decides. Deny is its default.
+type Authorizer interface {
+	Authorize(ctx context.Context, c Call, action, resource string) (Decision, error)
+}
+
+// Recorder keeps what happened. Record is called after the call, with its error,
+// if any. A mutation's record is meant to be written in the change's own
+// transaction: Prepare returns a context that carries it there.
+type Recorder interface {
+	Prepare(ctx context.Context, c Call) context.Context
+	Record(ctx context.Context, c Call, took time.Duration, err error)
+}
+
+// Denied is a call that the caller may not make. Its text is the one AWS's tools
+// print.
+type Denied struct {
+	Principal, Action, Resource, Reason string
+}
+
+func (d *Denied) Error() string {
+	return fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s because %s", d.Principal, d.Action, d.Resource, d.Reason)
+}
+
+// ErrNobody is a call without a principal.
+var ErrNobody = errors.New("the call was not authenticated")
+
+// Gate authorises and records.
+type Gate struct {
+	authorizer Authorizer
+	recorder   Recorder
+}
+
+// New joins the two.
+func New(a Authorizer, r Recorder) *Gate { return &Gate{a, r} }
+
+// Do authorises the call on all its resources, runs act and records the outcome.
+// It returns *Denied or act's own error.
+func (g *Gate) Do(ctx context.Context, c Call, act func(context.Context) error) error {
+	start := time.Now()
+	err := g.Check(ctx, c, c.Action)
+	if err == nil {
+		run := ctx
+		if !c.ReadOnly {
+			run = g.recorder.Prepare(ctx, c)
+		}
+		err = act(run)
+	}
+	if !errors.Is(err, ErrNobody) { // no record before a principal is known
+		g.recorder.Record(ctx, c, time.Since(start), err)
+	}
+	return err
+}
+
+// Check only asks whether the call's principal may perform a further action on
+// the call's resources, such as creating the repository that a push misses.
+func (g *Gate) Check(ctx context.Context, c Call, action string) error {
+	if c.Principal.IsZero() {
+		return ErrNobody
+	}
+	for _, r := range c.Resources {
+		d, err := g.authorizer.Authorize(ctx, c, action, r)
+		if err != nil {
+			return fmt.Errorf("authorise %s: %w", action, err)
+		}
+		if !d.Allowed {
+			return &Denied{Principal: c.Principal.ARN, Action: c.Service + ":" + action, Resource: r, Reason: d.Reason}
+		}
+	}
+	return nil
+}
+
+type callerKey struct{}
+
+// Caller is what the front end's authentication found out about a request.
+type Caller struct {
+	Principal arn.Principal
+	// Region is the one the request is for.
+	Region arn.Region
+	// Host is the listener's address as the client wrote it, and Secure whether
+	// it came over TLS: what replies that hold addresses are made of.
+	Host      string
+	Secure    bool
+	RequestID string
+	SourceIP  string
+	UserAgent string
+}
+
+// WithCaller puts the caller into the context for the cores' front ends.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerFrom returns the caller, or the zero value of nobody.
+func CallerFrom(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
