@@ -342,6 +342,45 @@ func (u *Upload) Suspend() error {
 	return err
 }
 
+// Encryption is the ARN of the key the upload is encrypted under, "" for none.
+func (u *Upload) Encryption() string { return u.keyARN }
+
+// Check compares what was received with a digest, without storing anything:
+// ErrDigest. Content under a SHA-512 digest that outgrew its row has to be read
+// back, which Commit does.
+func (u *Upload) Check(digest string) error {
+	if u.err != nil {
+		return u.err
+	}
+	sum, err := u.sum(digest)
+	if err == nil && sum == nil {
+		return fmt.Errorf("%w: %s cannot be checked before it is stored", ErrDigest, digest)
+	}
+	return err
+}
+
+// sum checks the digest as far as the running hash can; nil without an error
+// means that the content has to be read back.
+func (u *Upload) sum(digest string) ([]byte, error) {
+	alg, want, _ := strings.Cut(digest, ":")
+	var sum []byte
+	switch {
+	case alg == "sha256":
+		sum = u.hash.Sum(nil)
+	case alg == "sha512" && u.w == nil:
+		s := sha512.Sum512(u.small)
+		sum = s[:]
+	case alg == "sha512":
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("%w: algorithm %q is not supported", ErrDigest, alg)
+	}
+	if hex.EncodeToString(sum) != want {
+		return nil, fmt.Errorf("%w: got %s:%x, want %s", ErrDigest, alg, sum, digest)
+	}
+	return sum, nil
+}
+
 // Commit checks the bytes against digest (sha256 or sha512) and returns once
 // they are safe. On ErrDigest, and on every other error, the upload is gone.
 func (u *Upload) Commit(ctx context.Context, digest string) (Content, error) {
@@ -357,23 +396,12 @@ func (u *Upload) Commit(ctx context.Context, digest string) (Content, error) {
 }
 
 func (u *Upload) commit(ctx context.Context, digest string) (Content, error) {
-	alg, want, _ := strings.Cut(digest, ":")
-	var sum []byte
-	switch {
-	case alg == "sha256":
-		sum = u.hash.Sum(nil)
-	case alg == "sha512" && u.w == nil:
-		s := sha512.Sum512(u.small)
-		sum = s[:]
-	case alg != "sha512":
-		return Content{}, fmt.Errorf("%w: algorithm %q is not supported", ErrDigest, alg)
-	}
-	if sum != nil && hex.EncodeToString(sum) != want {
-		return Content{}, fmt.Errorf("%w: got %s:%x, want %s", ErrDigest, alg, sum, digest)
+	sum, err := u.sum(digest)
+	if err != nil {
+		return Content{}, err
 	}
 	c := Content{Digest: digest, Size: u.size, StoredSize: u.size, Encryption: u.keyARN}
 	if u.keyARN != "" {
-		var err error
 		if c.DataKey, err = u.blobs.keys.Wrap(u.keyARN, u.dataKey, digest); err != nil {
 			return Content{}, err
 		}
@@ -385,7 +413,6 @@ func (u *Upload) commit(ctx context.Context, digest string) (Content, error) {
 			c.Inline = []byte{}
 		}
 		if u.keyARN != "" && u.size > 0 {
-			var err error
 			if c.Inline, err = sealInline(u.dataKey, u.small); err != nil {
 				return Content{}, err
 			}
@@ -404,7 +431,7 @@ func (u *Upload) commit(ctx context.Context, digest string) (Content, error) {
 	}
 	u.w = nil
 	if sum == nil {
-		return c, u.rehash512(ctx, c, want)
+		return c, u.rehash512(ctx, c)
 	}
 	return c, nil
 }
@@ -412,7 +439,7 @@ func (u *Upload) commit(ctx context.Context, digest string) (Content, error) {
 // rehash512 checks a SHA-512 digest by reading the content back: which of the
 // two algorithms a client means is known only at the end, and nearly all use
 // SHA-256.
-func (u *Upload) rehash512(ctx context.Context, c Content, want string) error {
+func (u *Upload) rehash512(ctx context.Context, c Content) error {
 	r, err := u.blobs.Open(ctx, c)
 	if err != nil {
 		return err
@@ -422,8 +449,8 @@ func (u *Upload) rehash512(ctx context.Context, c Content, want string) error {
 	if _, err := io.Copy(h, r); err != nil {
 		return err
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != want {
-		return errors.Join(fmt.Errorf("%w: got sha512:%s, want %s", ErrDigest, got, c.Digest), u.blobs.store.Delete(ctx, c.Key))
+	if got := "sha512:" + hex.EncodeToString(h.Sum(nil)); got != c.Digest {
+		return errors.Join(fmt.Errorf("%w: got %s, want %s", ErrDigest, got, c.Digest), u.blobs.store.Delete(ctx, c.Key))
 	}
 	return nil
 }

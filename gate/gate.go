@@ -27,11 +27,6 @@ type Call struct {
 	// Resources are the ARNs acted on, each of which must be allowed; "*" for
 	// calls that act on no particular one.
 	Resources []string
-	// Context holds the condition keys of the request, such as the tags to set.
-	Context map[string][]string
-	// Params is what a record of the call shows as its parameters. It is called
-	// only when a record is made.
-	Params func() any
 	// ReadOnly says that the call changes nothing.
 	ReadOnly bool
 }

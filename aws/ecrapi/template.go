@@ -1,0 +1,184 @@
+package ecrapi
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/registry"
+)
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func toTemplate(t *registry.Template) *types.RepositoryCreationTemplate {
+	out := &types.RepositoryCreationTemplate{Prefix: aws.String(t.Prefix), CreatedAt: aws.Time(t.CreatedAt), UpdatedAt: aws.Time(t.UpdatedAt),
+		Description: optional(t.Description), CustomRoleArn: optional(t.CustomRole), RepositoryPolicy: optional(t.Policy), LifecyclePolicy: optional(t.Lifecycle),
+		ImageTagMutability: types.ImageTagMutability(t.Tags.Mode), ImageTagMutabilityExclusionFilters: exclusionFilters(t.Tags),
+		EncryptionConfiguration: &types.EncryptionConfigurationForRepositoryCreationTemplate{EncryptionType: types.EncryptionType(t.Encryption), KmsKey: optional(t.KMSKey)}}
+	for _, a := range t.AppliedFor {
+		out.AppliedFor = append(out.AppliedFor, types.RCTAppliedFor(a))
+	}
+	if len(t.Resource) > 0 {
+		out.ResourceTags = tagList(t.Resource)
+	}
+	return out
+}
+
+func appliedFor(list []types.RCTAppliedFor) []string {
+	var out []string
+	for _, a := range list {
+		out = append(out, string(a))
+	}
+	return out
+}
+
+func (s *Service) CreateRepositoryCreationTemplate(ctx context.Context, in *ecr.CreateRepositoryCreationTemplateInput, _ ...options) (*ecr.CreateRepositoryCreationTemplateOutput, error) {
+	q, err := s.place(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	t := registry.Template{Place: q.place, Prefix: aws.ToString(in.Prefix), Description: aws.ToString(in.Description), AppliedFor: appliedFor(in.AppliedFor),
+		Policy: aws.ToString(in.RepositoryPolicy), Lifecycle: aws.ToString(in.LifecyclePolicy), CustomRole: aws.ToString(in.CustomRoleArn)}
+	if t.Tags, err = tagRule(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters); err != nil {
+		return nil, err
+	}
+	if t.Resource, err = resourceTags(in.ResourceTags); err != nil {
+		return nil, err
+	}
+	if c := in.EncryptionConfiguration; c != nil {
+		t.Encryption, t.KMSKey = string(c.EncryptionType), aws.ToString(c.KmsKey)
+	}
+	out := &ecr.CreateRepositoryCreationTemplateOutput{RegistryId: aws.String(string(q.place.Account))}
+	return out, s.do(ctx, "CreateRepositoryCreationTemplate", q, func(ctx context.Context) error {
+		made, err := s.registry.CreateTemplate(ctx, t)
+		if err == nil {
+			out.RepositoryCreationTemplate = toTemplate(made)
+		}
+		return err
+	})
+}
+
+// UpdateRepositoryCreationTemplate leaves what is not sent as it is.
+func (s *Service) UpdateRepositoryCreationTemplate(ctx context.Context, in *ecr.UpdateRepositoryCreationTemplateInput, _ ...options) (*ecr.UpdateRepositoryCreationTemplateOutput, error) {
+	q, err := s.place(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	rule, err := tagRule(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := resourceTags(in.ResourceTags)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecr.UpdateRepositoryCreationTemplateOutput{RegistryId: aws.String(string(q.place.Account))}
+	return out, s.do(ctx, "UpdateRepositoryCreationTemplate", q, func(ctx context.Context) error {
+		t, err := s.registry.UpdateTemplate(ctx, q.place, aws.ToString(in.Prefix), func(t *registry.Template) {
+			set := func(to, from *string) {
+				if from != nil {
+					*to = *from
+				}
+			}
+			set(&t.Description, in.Description)
+			set(&t.CustomRole, in.CustomRoleArn)
+			set(&t.Lifecycle, in.LifecyclePolicy)
+			set(&t.Policy, in.RepositoryPolicy)
+			if in.AppliedFor != nil {
+				t.AppliedFor = appliedFor(in.AppliedFor)
+			}
+			if c := in.EncryptionConfiguration; c != nil {
+				t.Encryption, t.KMSKey = string(c.EncryptionType), aws.ToString(c.KmsKey)
+			}
+			if rule.Mode != "" {
+				t.Tags = rule
+			} else if rule.Exclusions != nil {
+				t.Tags.Exclusions = rule.Exclusions
+			}
+			if in.ResourceTags != nil {
+				t.Resource = tags
+			}
+		})
+		if err == nil {
+			out.RepositoryCreationTemplate = toTemplate(t)
+		}
+		return err
+	})
+}
+
+func (s *Service) DeleteRepositoryCreationTemplate(ctx context.Context, in *ecr.DeleteRepositoryCreationTemplateInput, _ ...options) (*ecr.DeleteRepositoryCreationTemplateOutput, error) {
+	q, err := s.place(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecr.DeleteRepositoryCreationTemplateOutput{RegistryId: aws.String(string(q.place.Account))}
+	return out, s.do(ctx, "DeleteRepositoryCreationTemplate", q, func(ctx context.Context) error {
+		t, err := s.registry.DeleteTemplate(ctx, q.place, aws.ToString(in.Prefix))
+		if err == nil {
+			out.RepositoryCreationTemplate = toTemplate(t)
+		}
+		return err
+	})
+}
+
+// DescribeRepositoryCreationTemplates leaves out prefixes that have no template.
+func (s *Service) DescribeRepositoryCreationTemplates(ctx context.Context, in *ecr.DescribeRepositoryCreationTemplatesInput, _ ...options) (*ecr.DescribeRepositoryCreationTemplatesOutput, error) {
+	q, err := s.place(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	size, err := pageSize(in.MaxResults, maxPage)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecr.DescribeRepositoryCreationTemplatesOutput{RegistryId: aws.String(string(q.place.Account)), RepositoryCreationTemplates: []types.RepositoryCreationTemplate{}}
+	return out, s.do(ctx, "DescribeRepositoryCreationTemplates", q, func(ctx context.Context) error {
+		var after string
+		query := "DescribeRepositoryCreationTemplates " + string(q.place.Account) + " " + string(q.place.Region)
+		if err := s.registry.OpenPageToken(query, aws.ToString(in.NextToken), &after); err != nil {
+			return err
+		}
+		limit := size + 1
+		if in.Prefixes != nil {
+			after, limit = "", maxPage
+		}
+		list, err := s.registry.Templates(ctx, q.place, after, limit)
+		if err != nil {
+			return err
+		}
+		if in.Prefixes == nil && len(list) > size {
+			list = list[:size]
+			out.NextToken = aws.String(s.registry.PageToken(query, list[size-1].Prefix))
+		}
+		for _, t := range list {
+			if in.Prefixes == nil || contains(in.Prefixes, t.Prefix) {
+				out.RepositoryCreationTemplates = append(out.RepositoryCreationTemplates, *toTemplate(t))
+			}
+		}
+		return nil
+	})
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+// CreateOnPush returns what makes a missing repository during a push: it looks
+// for a template, asks the gate whether the caller may create there, and creates.
+// Without a template the push's own error stays.
+func (s *Service) createOnPush(ctx context.Context, p arn.Place, name string) func() error {
+	return func() error { return CreateOnPush(ctx, s.registry, s.gate, p, name) }
+}

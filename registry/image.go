@@ -1,0 +1,472 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/internal/digest"
+	"github.com/berth-registry/berth/registry/manifest"
+	"github.com/berth-registry/berth/sqldb"
+)
+
+// maxIndexDepth bounds how deep indexes may nest.
+const maxIndexDepth = 8
+
+// Image is a manifest in a repository. Body is filled where the method says so.
+type Image struct {
+	Digest       string
+	MediaType    string
+	ArtifactType string
+	ConfigType   string
+	Subject      string
+	Size         int64 // config and layers; of an index its own bytes
+	PushedAt     time.Time
+	PulledAt     time.Time // zero before the first pull
+	PushedBy     string
+	Tags         []string
+	Body         []byte
+}
+
+// NewImage is a manifest to be stored.
+type NewImage struct {
+	Place      arn.Place
+	Repository string
+	Tag        string // "" stores it without a tag
+	Digest     string // what the caller claims, "" for no claim
+	MediaType  string // "" lets the manifest say it
+	Body       []byte
+	Principal  arn.Principal
+}
+
+// Put is what PutImage did.
+type Put struct {
+	Image
+	// Created says that something changed: the image or the tag is new.
+	Created bool
+}
+
+// PutImage stores a manifest and points the tag at it, once everything that it
+// needs is in the repository. The same manifest under the same tag again is no
+// error and changes nothing, immutable or not. Errors: RepositoryNotFound,
+// ManifestInvalid, ManifestTooBig, DigestInvalid (malformed claim),
+// ImageDigestDoesNotMatch, TagInvalid, LayersNotFound, ReferencedImagesNotFound,
+// ImageTagAlreadyExists, LimitExceeded.
+func (r *Registry) PutImage(ctx context.Context, n NewImage) (*Put, error) {
+	if n.Tag != "" && !ValidTag(n.Tag) {
+		return nil, fail(TagInvalid, "'%.150s' is not a tag", n.Tag)
+	}
+	if len(n.Body) > manifest.MaxSize {
+		return nil, fail(ManifestTooBig, "The manifest has more than %d bytes", manifest.MaxSize)
+	}
+	if n.Digest != "" && !digest.Valid(n.Digest) {
+		return nil, fail(DigestInvalid, "'%.150s' is not a digest", n.Digest)
+	}
+	m, err := manifest.Parse(n.MediaType, n.Body)
+	if err != nil {
+		return nil, &Error{Code: ManifestInvalid, Message: err.Error()}
+	}
+	dgst := n.Digest
+	if dgst == "" {
+		dgst = digest.SHA256(n.Body)
+	} else if !digest.Matches(n.Body, dgst) {
+		return nil, fail(ImageDigestDoesNotMatch, "The manifest has the digest %s, not %s", digest.SHA256(n.Body), dgst)
+	}
+	put := &Put{Image: Image{Digest: dgst, MediaType: m.MediaType, ArtifactType: m.ArtifactType, ConfigType: m.ConfigType, Size: m.Size,
+		PushedAt: r.now().UTC().Truncate(time.Microsecond), PushedBy: n.Principal.ARN, Body: n.Body}}
+	if m.Subject != nil {
+		put.Subject = m.Subject.Digest
+	}
+	err = r.db.Write(ctx, func(tx *sqldb.Tx) error { return r.putImage(tx, n, m, put) })
+	if err != nil {
+		return nil, storage(err)
+	}
+	return put, nil
+}
+
+func (r *Registry) putImage(tx *sqldb.Tx, n NewImage, m *manifest.Manifest, put *Put) error {
+	put.Created = false // the transaction may run again
+	repo, err := holdRepository(tx, n.Place, n.Repository)
+	if err != nil {
+		return err
+	}
+	old, err := txTag(tx, repo, n.Tag)
+	if err != nil {
+		return err
+	}
+	existing, err := txImage(tx, repo, put.Digest)
+	if err != nil {
+		return err
+	}
+	if existing != nil && existing.MediaType != put.MediaType {
+		return fail(ManifestInvalid, "The image %s is stored with media type %s", put.Digest, existing.MediaType)
+	}
+	if existing != nil {
+		put.Image = *existing
+		put.Body = n.Body
+		if n.Tag == "" || old == put.Digest {
+			return nil
+		}
+	}
+	if n.Tag != "" && old != "" && old != put.Digest && repo.Tags.Immutable(n.Tag) {
+		return fail(ImageTagAlreadyExists, "The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.",
+			n.Tag, n.Repository)
+	}
+	put.Created = true
+	if existing == nil {
+		depth, err := r.checkReferences(tx, repo, m)
+		if err != nil {
+			return err
+		}
+		if err := r.addImage(tx, repo, m, put, depth); err != nil {
+			return err
+		}
+	}
+	if n.Tag == "" {
+		return nil
+	}
+	return r.moveTag(tx, repo, n.Tag, old, put.Digest)
+}
+
+// checkReferences finds everything a manifest needs, keeps it from being deleted
+// until the transaction ends, and returns the depth of the new image.
+func (r *Registry) checkReferences(tx *sqldb.Tx, repo *Repository, m *manifest.Manifest) (int64, error) {
+	sizes, err := txLayerSizes(tx, repo, m.Blobs)
+	if err != nil {
+		return 0, err
+	}
+	var missing []string
+	for _, b := range m.Blobs {
+		size, ok := sizes[b.Digest]
+		switch {
+		case !ok:
+			missing = append(missing, b.Digest)
+		case size != b.Size:
+			return 0, fail(ManifestInvalid, "The manifest gives %s a size of %d, it has %d", b.Digest, b.Size, size)
+		}
+	}
+	if len(missing) > 0 {
+		return 0, &Error{Code: LayersNotFound, Digests: missing, Message: "The layers with digests " + quoteList(missing) +
+			" required for pushing the image do not exist in the repository '" + repo.Name + "'"}
+	}
+	children, err := txImageDepths(tx, repo, m.Children)
+	if err != nil {
+		return 0, err
+	}
+	depth := int64(0)
+	if m.IsIndex() {
+		depth = 1
+	}
+	for _, c := range m.Children {
+		d, ok := children[c.Digest]
+		if !ok {
+			missing = append(missing, c.Digest)
+		}
+		depth = max(depth, d+1)
+	}
+	if len(missing) > 0 {
+		return 0, &Error{Code: ReferencedImagesNotFound, Digests: missing, Message: "Images with digests " + quoteList(missing) +
+			" required for pushing image into repository with name '" + repo.Name + "' in the registry with id '" + string(repo.Place.Account) + "' do not exist"}
+	}
+	if depth > maxIndexDepth {
+		return 0, fail(ManifestInvalid, "Indexes nest %d deep, %d are allowed", depth, maxIndexDepth)
+	}
+	return depth, nil
+}
+
+func quoteList(list []string) string {
+	s := "'["
+	for i, d := range list[:min(len(list), 100)] {
+		if i > 0 {
+			s += ", "
+		}
+		s += d
+	}
+	return s + "]'"
+}
+
+func (r *Registry) addImage(tx *sqldb.Tx, repo *Repository, m *manifest.Manifest, put *Put, depth int64) error {
+	if err := insertImage(tx, repo, &put.Image, depth); err != nil {
+		return err
+	}
+	if err := insertReferences(tx, repo, put.Digest, m); err != nil {
+		return err
+	}
+	n, err := addImageCount(tx, repo, 1, r.limits.Images)
+	if err == nil && n == 0 {
+		return fail(LimitExceeded, "The maximum number of images per repository (%d) has been reached in the repository with name '%s'", r.limits.Images, repo.Name)
+	}
+	return err
+}
+
+// moveTag points a tag at an image. Of pushers that race for an immutable tag
+// the primary key lets one through.
+func (r *Registry) moveTag(tx *sqldb.Tx, repo *Repository, tag, old, to string) error {
+	now := micros(r.now())
+	if old == "" {
+		n, err := insertTag(tx, repo, tag, to, now)
+		if err != nil {
+			return err
+		}
+		if n == 0 { // only on PostgreSQL: another transaction was faster
+			return fail(ImageTagAlreadyExists, "The image tag '%s' in the '%s' repository was set by another push at the same moment.", tag, repo.Name)
+		}
+	} else {
+		n, err := updateTag(tx, repo, tag, old, to, now)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fail(Unavailable, "The image tag '%s' in the '%s' repository was moved by another push at the same moment. Try again.", tag, repo.Name)
+		}
+		if err := countTags(tx, repo, old, -1); err != nil {
+			return err
+		}
+	}
+	n, err := addTagCount(tx, repo, to, r.limits.TagsPerImage)
+	if err == nil && n == 0 {
+		return fail(LimitExceeded, "The maximum number of tags per image (%d) has been reached for %s", r.limits.TagsPerImage, to)
+	}
+	return err
+}
+
+// Image returns one image with its body and, of its tags, the one asked for:
+// RepositoryNotFound, ImageNotFound (also when digest and tag do not agree).
+func (r *Registry) Image(ctx context.Context, p arn.Place, repo string, id ImageID) (*Image, error) {
+	img, found, err := r.readImage(ctx, p, repo, id)
+	switch {
+	case err != nil:
+		return nil, storage(err)
+	case !found:
+		return nil, errRepositoryNotFound(p, repo)
+	case img == nil:
+		return nil, errImageNotFound(p, repo, id)
+	}
+	return img, nil
+}
+
+// TagStatus filters images.
+type TagStatus string
+
+// The filters; Any is everything.
+const (
+	Any      TagStatus = "ANY"
+	Tagged   TagStatus = "TAGGED"
+	Untagged TagStatus = "UNTAGGED"
+)
+
+// ImageKey is a place in the order of Images: newest first, then by digest.
+type ImageKey struct {
+	PushedAt int64 // microseconds; the zero key is before everything
+	Digest   string
+}
+
+// Key is the image's place in the order of Images.
+func (i *Image) Key() ImageKey { return ImageKey{micros(i.PushedAt), i.Digest} }
+
+// Images returns a page of a repository's images with their tags, newest first:
+// RepositoryNotFound.
+func (r *Registry) Images(ctx context.Context, p arn.Place, repo string, status TagStatus, after ImageKey, limit int) ([]*Image, error) {
+	rp, err := r.Repository(ctx, p, repo)
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.listImages(ctx, rp, status, after, limit)
+	if err == nil {
+		err = r.fillTags(ctx, rp, list)
+	}
+	return list, storage(err)
+}
+
+// DescribeImage returns one image with all its tags, without body.
+func (r *Registry) DescribeImage(ctx context.Context, p arn.Place, repo string, id ImageID) (*Image, error) {
+	img, err := r.Image(ctx, p, repo, id)
+	if err != nil {
+		return nil, err
+	}
+	rp, err := r.Repository(ctx, p, repo)
+	if err != nil {
+		return nil, err
+	}
+	img.Tags, img.Body = nil, nil
+	return img, storage(r.fillTags(ctx, rp, []*Image{img}))
+}
+
+// ImageRef is one row of ListImages: a tag with its image, or an image without
+// tags.
+type ImageRef struct {
+	Digest string
+	Tag    string
+}
+
+// ImageRefs returns a page of tags in order, then of untagged images in order of
+// digest, after the row given (the zero row begins): RepositoryNotFound.
+func (r *Registry) ImageRefs(ctx context.Context, p arn.Place, repo string, status TagStatus, after ImageRef, limit int) ([]ImageRef, error) {
+	rp, err := r.Repository(ctx, p, repo)
+	if err != nil {
+		return nil, err
+	}
+	var out []ImageRef
+	untaggedFrom := ""
+	if after.Tag == "" {
+		untaggedFrom = after.Digest
+	}
+	if status != Untagged && untaggedFrom == "" {
+		if out, err = r.listTags(ctx, rp, after.Tag, limit); err != nil {
+			return nil, storage(err)
+		}
+	}
+	if status != Tagged && len(out) < limit {
+		more, err := r.listUntagged(ctx, rp, untaggedFrom, limit-len(out))
+		if err != nil {
+			return nil, storage(err)
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+// Tags returns a page of a repository's tags in order, after the tag given:
+// RepositoryNotFound.
+func (r *Registry) Tags(ctx context.Context, p arn.Place, repo, after string, limit int) ([]string, error) {
+	if limit == 0 {
+		_, err := r.Repository(ctx, p, repo)
+		return []string{}, err
+	}
+	rows, found, err := r.listTagNames(ctx, p, repo, after, limit)
+	if err == nil && !found {
+		return nil, errRepositoryNotFound(p, repo)
+	}
+	return rows, storage(err)
+}
+
+// Referrer is an image whose subject was asked for, as a descriptor.
+type Referrer struct {
+	Image
+	Annotations map[string]string
+}
+
+// Referrers returns a page of the images whose subject is the digest, in order
+// of digest, after the one given; artifactTypes, if any, filter. The subject
+// itself need not exist: RepositoryNotFound.
+func (r *Registry) Referrers(ctx context.Context, p arn.Place, repo, subject string, artifactTypes []string, after string, limit int) ([]Referrer, error) {
+	rp, err := r.Repository(ctx, p, repo)
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.listReferrers(ctx, rp, subject, artifactTypes, after, limit)
+	if err != nil {
+		return nil, storage(err)
+	}
+	out := make([]Referrer, 0, len(list))
+	for _, img := range list {
+		m, err := manifest.Parse(img.MediaType, img.Body)
+		if err != nil {
+			return nil, err // what is stored was checked
+		}
+		out = append(out, Referrer{*img, m.Annotations})
+	}
+	return out, nil
+}
+
+// Deleted is one row of the answer to DeleteImage.
+type Deleted = ImageRef
+
+// DeleteImage removes by tag (the tag; with the last tag the image) or by digest
+// (the image with all its tags), and says what went, one row per tag:
+// RepositoryNotFound, ImageNotFound, ErrReferenced, ErrTagElsewhere.
+func (r *Registry) DeleteImage(ctx context.Context, p arn.Place, repo string, id ImageID) ([]Deleted, error) {
+	var out []Deleted
+	err := r.db.Write(ctx, func(tx *sqldb.Tx) error {
+		out = nil
+		rp, err := holdRepository(tx, p, repo)
+		if err != nil {
+			return err
+		}
+		dgst := id.Digest
+		if id.Tag != "" {
+			at, err := txTag(tx, rp, id.Tag)
+			if err != nil {
+				return err
+			}
+			if at == "" {
+				return errImageNotFound(p, repo, id)
+			}
+			if dgst != "" && at != dgst {
+				return ErrTagElsewhere
+			}
+			dgst = at
+		}
+		img, err := txImage(tx, rp, dgst)
+		if err != nil {
+			return err
+		}
+		if img == nil {
+			return errImageNotFound(p, repo, id)
+		}
+		out, err = r.deleteImage(tx, rp, img, id)
+		return err
+	})
+	return out, storage(err)
+}
+
+// ErrTagElsewhere is a delete by digest and tag whose tag is on another image.
+var ErrTagElsewhere = errors.New("the tag does not belong to the digest")
+
+// ErrReferenced is a delete of an image that an index needs.
+var ErrReferenced = errors.New("the image is part of a manifest list")
+
+func (r *Registry) deleteImage(tx *sqldb.Tx, rp *Repository, img *Image, id ImageID) ([]Deleted, error) {
+	tags, err := txTagsOf(tx, rp, img.Digest)
+	if err != nil {
+		return nil, err
+	}
+	if id.Tag != "" {
+		if err := removeTag(tx, rp, id.Tag); err != nil {
+			return nil, err
+		}
+		gone := []Deleted{{Digest: img.Digest, Tag: id.Tag}}
+		referenced, err := txReferenced(tx, rp, img.Digest)
+		if err != nil {
+			return nil, err
+		}
+		if len(tags) > 1 || referenced {
+			return gone, countTags(tx, rp, img.Digest, -1)
+		}
+		return gone, r.dropImage(tx, rp, img)
+	}
+	if referenced, err := txReferenced(tx, rp, img.Digest); err != nil {
+		return nil, err
+	} else if referenced {
+		return nil, ErrReferenced
+	}
+	if err := removeTagsOf(tx, rp, img.Digest); err != nil {
+		return nil, err
+	}
+	var gone []Deleted
+	for _, t := range tags {
+		gone = append(gone, Deleted{Digest: img.Digest, Tag: t})
+	}
+	if len(gone) == 0 {
+		gone = []Deleted{{Digest: img.Digest}}
+	}
+	return gone, r.dropImage(tx, rp, img)
+}
+
+// dropImage removes an untagged image's row and references. Its layers stay
+// linked: whether something still needs them is for garbage collection.
+func (r *Registry) dropImage(tx *sqldb.Tx, rp *Repository, img *Image) error {
+	m, err := manifest.Parse(img.MediaType, img.Body)
+	if err != nil {
+		return err // what is stored was checked
+	}
+	if err := removeReferences(tx, rp, img.Digest, m); err != nil {
+		return err
+	}
+	if err := removeImage(tx, rp, img.Digest); err != nil {
+		return err
+	}
+	_, err = addImageCount(tx, rp, -1, 0)
+	return err
+}

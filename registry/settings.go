@@ -1,0 +1,265 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/registry/lifecycle"
+	"github.com/berth-registry/berth/sqldb"
+)
+
+// The names of account settings, with what they can be; the first is the default.
+var accountSettings = map[string][]string{
+	"BASIC_SCAN_TYPE_VERSION": {"AWS_NATIVE"},
+	"REGISTRY_POLICY_SCOPE":   {"V2", "V1"},
+	"BLOB_MOUNTING":           {"ENABLED", "DISABLED"},
+}
+
+// BlobMounting is the account setting that allows cross-repository mounts.
+const BlobMounting = "BLOB_MOUNTING"
+
+// AccountSetting returns an account setting: Validation for an unknown name.
+func (r *Registry) AccountSetting(ctx context.Context, p arn.Place, name string) (string, error) {
+	values, ok := accountSettings[name]
+	if !ok {
+		return "", settingName()
+	}
+	v, err := r.readSetting(ctx, p, "account/"+name)
+	if v == "" {
+		v = values[0]
+	}
+	return v, storage(err)
+}
+
+func settingName() error {
+	return fail(Validation, "Invalid parameter at 'name' failed to satisfy constraint: 'Member must satisfy enum value set: [BASIC_SCAN_TYPE_VERSION, REGISTRY_POLICY_SCOPE, BLOB_MOUNTING]'")
+}
+
+// PutAccountSetting changes an account setting: Validation.
+func (r *Registry) PutAccountSetting(ctx context.Context, p arn.Place, name, value string) error {
+	values, ok := accountSettings[name]
+	if !ok {
+		return settingName()
+	}
+	if !slices.Contains(values, value) {
+		return fail(Validation, "Invalid parameter at 'value' failed to satisfy constraint: 'Member must satisfy enum value set: [%s]'", strings.Join(values, ", "))
+	}
+	return r.writeSetting(ctx, p, "account/"+name, value)
+}
+
+// RegistryPolicy returns the registry's policy text: RegistryPolicyNotFound.
+func (r *Registry) RegistryPolicy(ctx context.Context, p arn.Place) (string, error) {
+	text, err := r.readSetting(ctx, p, "policy")
+	if err == nil && text == "" {
+		return "", noRegistryPolicy(p)
+	}
+	return text, storage(err)
+}
+
+func noRegistryPolicy(p arn.Place) error {
+	return fail(RegistryPolicyNotFound, "Registry policy does not exist in the registry with id '%s'", p.Account)
+}
+
+// PutRegistryPolicy stores the registry's policy text, checked before.
+func (r *Registry) PutRegistryPolicy(ctx context.Context, p arn.Place, text string) error {
+	if err := checkPolicyText("policyText", text, false); err != nil {
+		return err
+	}
+	return r.writeSetting(ctx, p, "policy", text)
+}
+
+// DeleteRegistryPolicy removes the registry's policy and returns its text:
+// RegistryPolicyNotFound.
+func (r *Registry) DeleteRegistryPolicy(ctx context.Context, p arn.Place) (string, error) {
+	var text string
+	err := r.db.Write(ctx, func(tx *sqldb.Tx) error {
+		var err error
+		if text, err = txSetting(tx, p, "policy"); err != nil {
+			return err
+		}
+		if text == "" {
+			return noRegistryPolicy(p)
+		}
+		return putSetting(tx, p, "policy", "")
+	})
+	return text, storage(err)
+}
+
+// ScanFilter selects repositories by name.
+type ScanFilter struct {
+	Filter string `json:"filter"`
+	Type   string `json:"type"`
+}
+
+// ScanRule says how often the repositories that match are scanned.
+type ScanRule struct {
+	Frequency string       `json:"frequency"`
+	Filters   []ScanFilter `json:"filters"`
+}
+
+// ScanConfig is a registry's scanning configuration.
+type ScanConfig struct {
+	Type  string     `json:"type"` // BASIC or ENHANCED
+	Rules []ScanRule `json:"rules"`
+}
+
+// The frequencies of scanning rules.
+const (
+	ScanOnPush     = "SCAN_ON_PUSH"
+	ContinuousScan = "CONTINUOUS_SCAN"
+	ManualScan     = "MANUAL"
+)
+
+var filterPattern = regexp.MustCompile(`^[a-z0-9*](?:[._\-/a-z0-9*]?[a-z0-9*]+)*$`)
+
+// ScanConfiguration returns the registry's scanning configuration.
+func (r *Registry) ScanConfiguration(ctx context.Context, p arn.Place) (ScanConfig, error) {
+	c := ScanConfig{Type: "BASIC", Rules: []ScanRule{}}
+	text, err := r.readSetting(ctx, p, "scanning")
+	if err == nil && text != "" {
+		err = json.Unmarshal([]byte(text), &c)
+	}
+	return c, storage(err)
+}
+
+// PutScanConfiguration stores the registry's scanning configuration: Validation.
+func (r *Registry) PutScanConfiguration(ctx context.Context, p arn.Place, c ScanConfig) error {
+	if c.Type == "" {
+		c.Type = "BASIC"
+	}
+	allowed := map[string][]string{"BASIC": {ScanOnPush, ManualScan}, "ENHANCED": {ScanOnPush, ContinuousScan, ManualScan}}[c.Type]
+	if allowed == nil {
+		return fail(Validation, "Invalid parameter at 'scanType' failed to satisfy constraint: 'Member must satisfy enum value set: [BASIC, ENHANCED]'")
+	}
+	if len(c.Rules) > 2 {
+		return fail(Validation, "Invalid parameter at 'rules' failed to satisfy constraint: 'Member must have length less than or equal to 2'")
+	}
+	for _, rule := range c.Rules {
+		if !slices.Contains(allowed, rule.Frequency) {
+			return fail(Validation, "Invalid parameter at 'scanFrequency' failed to satisfy constraint: 'Scan type %s allows [%s]'", c.Type, strings.Join(allowed, ", "))
+		}
+		if len(rule.Filters) > 100 {
+			return fail(Validation, "Invalid parameter at 'repositoryFilters' failed to satisfy constraint: 'Member must have length less than or equal to 100'")
+		}
+		for _, f := range rule.Filters {
+			if f.Type != "WILDCARD" || len(f.Filter) == 0 || len(f.Filter) > maxName || !filterPattern.MatchString(f.Filter) {
+				return fail(Validation, "Invalid parameter at 'repositoryFilters' failed to satisfy constraint: 'filter %q of type %q is not a WILDCARD filter'", f.Filter, f.Type)
+			}
+		}
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return r.writeSetting(ctx, p, "scanning", string(text))
+}
+
+// Frequency is how a repository is scanned under a configuration, with the
+// filters that decided; MANUAL when none did.
+func (c ScanConfig) Frequency(repository string) (string, []ScanFilter) {
+	for _, want := range []string{ContinuousScan, ScanOnPush} {
+		for _, rule := range c.Rules {
+			if rule.Frequency != want {
+				continue
+			}
+			for _, f := range rule.Filters {
+				pattern := f.Filter
+				if !strings.Contains(pattern, "*") { // matches any name that contains it
+					pattern = "*" + pattern + "*"
+				}
+				if matchWildcard(pattern, repository) {
+					return want, []ScanFilter{f}
+				}
+			}
+		}
+	}
+	return ManualScan, nil
+}
+
+// checkLifecycle checks a lifecycle policy text as it is stored.
+func checkLifecycle(text string) error {
+	if _, err := lifecycle.Parse(text); err != nil {
+		return constraint("LifecyclePolicyText", "Lifecycle policy validation failure: %s", err)
+	}
+	return nil
+}
+
+// maxPolicy is the longest repository or registry policy, in characters.
+const maxPolicy = 10_240
+
+// checkPolicyText checks the form of a resource policy; whom it names is checked
+// where policies are evaluated. In a repository policy Principal is required.
+func checkPolicyText(parameter, text string, principal bool) error {
+	if len(text) > maxPolicy {
+		return constraint(parameter, "Member must have length less than or equal to %d", maxPolicy)
+	}
+	if err := policyForm(text, principal); err != nil {
+		return constraint(parameter, "Invalid policy: %s", err)
+	}
+	return nil
+}
+
+func policyForm(text string, principal bool) error {
+	var doc struct {
+		Version   string
+		ID        string `json:"Id"`
+		Statement json.RawMessage
+	}
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&doc); err != nil {
+		return fmt.Errorf("it is not a policy document: %w", err)
+	}
+	if dec.More() {
+		return fmt.Errorf("something follows the document")
+	}
+	if doc.Version != "" && doc.Version != "2012-10-17" && doc.Version != "2008-10-17" {
+		return fmt.Errorf("Version must be 2012-10-17 or 2008-10-17")
+	}
+	var statements []map[string]json.RawMessage
+	if err := json.Unmarshal(doc.Statement, &statements); err != nil {
+		var one map[string]json.RawMessage
+		if err := json.Unmarshal(doc.Statement, &one); err != nil {
+			return fmt.Errorf("Statement must be a statement or a list of them")
+		}
+		statements = append(statements, one)
+	}
+	if len(statements) == 0 {
+		return fmt.Errorf("Statement is missing")
+	}
+	for i, s := range statements {
+		if err := statementForm(s, principal); err != nil {
+			return fmt.Errorf("statement %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+var statementElements = []string{"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
+
+func statementForm(s map[string]json.RawMessage, principal bool) error {
+	for k := range s {
+		if !slices.Contains(statementElements, k) {
+			return fmt.Errorf("unknown element %.100q", k)
+		}
+	}
+	if e := string(s["Effect"]); e != `"Allow"` && e != `"Deny"` {
+		return fmt.Errorf("Effect must be Allow or Deny")
+	}
+	if (s["Action"] == nil) == (s["NotAction"] == nil) {
+		return fmt.Errorf("want Action or NotAction")
+	}
+	if principal && (s["Principal"] == nil) == (s["NotPrincipal"] == nil) {
+		return fmt.Errorf("want Principal or NotPrincipal")
+	}
+	return nil
+}
+
+func (r *Registry) writeSetting(ctx context.Context, p arn.Place, name, value string) error {
+	return storage(r.db.Write(ctx, func(tx *sqldb.Tx) error { return putSetting(tx, p, name, value) }))
+}

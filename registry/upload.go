@@ -1,0 +1,487 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/blob"
+	"github.com/berth-registry/berth/internal/digest"
+	"github.com/berth-registry/berth/sqldb"
+)
+
+// UploadRef names an upload as a request does. All of it must be that of the
+// upload's beginning, or the upload does not exist for the caller.
+type UploadRef struct {
+	Place      arn.Place
+	Repository string
+	ID         string
+	Principal  string // ARN
+}
+
+// session is an open upload in this process.
+type session struct {
+	mu        sync.Mutex // held by the request that works on it
+	ref       UploadRef
+	repo      int64
+	started   time.Time
+	used      time.Time
+	up        *blob.Upload
+	parts     int64
+	short     bool // a part before the last was under the least size
+	lastShort bool // the last part is
+	persisted bool // a row exists
+	saved     time.Time
+	ended     bool
+}
+
+// sessions are the uploads of this process by id.
+type sessions struct {
+	mu   *sync.Mutex
+	byID map[string]*session
+	open map[arn.Account]int
+}
+
+func newSessions() sessions {
+	return sessions{&sync.Mutex{}, map[string]*session{}, map[arn.Account]int{}}
+}
+
+func (s sessions) get(id string) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byID[id]
+}
+
+// add registers a session unless one with its id is there; it returns the one
+// that counts.
+func (s sessions) add(n *session) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.byID[n.ref.ID]; old != nil {
+		return old
+	}
+	s.byID[n.ref.ID] = n
+	s.open[n.ref.Place.Account]++
+	return n
+}
+
+func (s sessions) remove(n *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byID[n.ref.ID] == n {
+		delete(s.byID, n.ref.ID)
+		if s.open[n.ref.Place.Account]--; s.open[n.ref.Place.Account] == 0 {
+			delete(s.open, n.ref.Place.Account)
+		}
+	}
+}
+
+func (s sessions) count(a arn.Account) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open[a]
+}
+
+func (s sessions) all() []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*session, 0, len(s.byID))
+	for _, v := range s.byID {
+		out = append(out, v)
+	}
+	return out
+}
+
+// dropRepository ends the uploads of a deleted repository.
+func (s sessions) dropRepository(id int64) {
+	for _, v := range s.all() {
+		if v.repo != id {
+			continue
+		}
+		v.mu.Lock()
+		if !v.ended {
+			v.ended = true
+			v.up.Discard()
+		}
+		v.mu.Unlock()
+		s.remove(v)
+	}
+}
+
+// StartUpload opens an upload to a repository. A missing repository is made by
+// the CREATE_ON_PUSH template that matches its name, if there is one; may is
+// asked before anything exists whether the caller has a further right on the
+// repository. Errors: may's, RepositoryNotFound, LimitExceeded, StorageFull.
+func (r *Registry) StartUpload(ctx context.Context, p arn.Place, name string, by arn.Principal, may func(action string) error) (UploadRef, error) {
+	repo, err := r.Repository(ctx, p, name)
+	if CodeOf(err) == RepositoryNotFound {
+		if err := r.createOnPush(ctx, p, name, may); err != nil {
+			return UploadRef{}, err
+		}
+		repo, err = r.Repository(ctx, p, name)
+	}
+	if err != nil {
+		return UploadRef{}, err
+	}
+	if r.live.count(p.Account) >= r.limits.Uploads {
+		return UploadRef{}, fail(LimitExceeded, "The account has %d uploads open, %d are allowed. Finish or cancel some, or wait until they expire.",
+			r.limits.Uploads, r.limits.Uploads)
+	}
+	up, err := r.blobs.Begin(repo.KMSKey)
+	if err != nil {
+		return UploadRef{}, storage(err)
+	}
+	now := r.now()
+	s := &session{ref: UploadRef{p, name, uuid.NewString(), by.ARN}, repo: repo.ID, started: now, used: now, up: up}
+	if !r.db.SingleProcess() { // the next request may reach another node
+		if err := r.save(ctx, s); err != nil {
+			return UploadRef{}, err
+		}
+	}
+	r.live.add(s)
+	return s.ref, nil
+}
+
+// take finds an upload and locks it for the caller: UploadNotFound, UploadBusy.
+func (r *Registry) take(ctx context.Context, ref UploadRef) (*session, error) {
+	s := r.live.get(ref.ID)
+	if s != nil && !r.db.SingleProcess() {
+		if s.mu.TryLock() {
+			current, err := r.isCurrent(ctx, s)
+			s.mu.Unlock()
+			if err != nil {
+				return nil, storage(err)
+			}
+			if !current { // another node wrote to it since
+				r.live.remove(s)
+				s = nil
+			}
+		}
+	}
+	if s == nil {
+		var err error
+		if s, err = r.load(ctx, ref); err != nil {
+			return nil, err
+		}
+	}
+	if s.ref != ref {
+		return nil, errUploadNotFound(ref)
+	}
+	if !s.mu.TryLock() {
+		return nil, fail(UploadBusy, "Another request is writing to the upload with id '%s'", ref.ID)
+	}
+	if s.ended {
+		s.mu.Unlock()
+		return nil, errUploadNotFound(ref)
+	}
+	return s, nil
+}
+
+func errUploadNotFound(ref UploadRef) error {
+	return fail(UploadNotFound, "The upload with id '%.60s' does not exist in the repository with name '%s' in the registry with id '%s'",
+		ref.ID, ref.Repository, ref.Place.Account)
+}
+
+// load brings an upload back that another process, or an earlier one, has begun.
+func (r *Registry) load(ctx context.Context, ref UploadRef) (*session, error) {
+	if _, err := uuid.Parse(ref.ID); err != nil || len(ref.ID) != 36 {
+		return nil, errUploadNotFound(ref)
+	}
+	row, err := r.readUpload(ctx, ref)
+	if sqldb.IsNoRows(err) {
+		return nil, errUploadNotFound(ref)
+	}
+	if err != nil {
+		return nil, storage(err)
+	}
+	up, err := r.blobs.Resume(ctx, row.state, row.node != r.node)
+	if err != nil {
+		if errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrDamaged) {
+			r.log.Warn("an upload cannot be resumed, its bytes did not survive", "upload", ref.ID, "error", err)
+			return nil, errors.Join(errUploadNotFound(ref), storage(r.dropUpload(ctx, ref)))
+		}
+		return nil, storage(err)
+	}
+	return r.live.add(&session{ref: ref, repo: row.repo, started: row.started, used: r.now(), up: up, parts: row.parts, short: row.short, lastShort: row.lastShort,
+		persisted: true, saved: row.saved}), nil
+}
+
+// UploadSize returns how many bytes an upload holds: UploadNotFound.
+func (r *Registry) UploadSize(ctx context.Context, ref UploadRef) (int64, error) {
+	s, err := r.take(ctx, ref)
+	if err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	return s.up.Size(), nil
+}
+
+// Chunk is bytes for an upload.
+type Chunk struct {
+	Body io.Reader
+	// From is where the bytes must begin, -1 for wherever the upload ends.
+	From int64
+	// Length is how many bytes there must be, -1 for as many as come.
+	Length int64
+	// Part applies the API's rules for parts.
+	Part bool
+}
+
+// AppendUpload adds bytes to an upload and returns how many it holds then. They
+// survive the death of the process. Errors: UploadNotFound, UploadBusy,
+// RangeInvalid or InvalidLayerPart (with the offset), SizeInvalid, BodyInvalid,
+// LimitExceeded, StorageFull.
+func (r *Registry) AppendUpload(ctx context.Context, ref UploadRef, c Chunk) (int64, error) {
+	s, err := r.take(ctx, ref)
+	if err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	if err := r.append(s, c); err != nil {
+		var e *Error
+		if errors.As(err, &e) && e.Code == BodyInvalid {
+			return 0, errors.Join(err, r.save(context.WithoutCancel(ctx), s)) // what came before the break is kept
+		}
+		return 0, r.ended(ctx, s, err)
+	}
+	if err := r.save(ctx, s); err != nil {
+		return 0, r.ended(ctx, s, err)
+	}
+	return s.up.Size(), nil
+}
+
+// ended forgets a session whose upload ended itself with a failure.
+func (r *Registry) ended(ctx context.Context, s *session, err error) error {
+	if _, stateErr := s.up.State(); stateErr != nil {
+		s.ended = true
+		r.live.remove(s)
+		if s.persisted {
+			err = errors.Join(err, r.dropUpload(context.WithoutCancel(ctx), s.ref))
+		}
+	}
+	return storage(err)
+}
+
+func (r *Registry) append(s *session, c Chunk) error {
+	have := s.up.Size()
+	if c.From >= 0 && c.From != have {
+		code := RangeInvalid
+		if c.Part {
+			code = InvalidLayerPart
+		}
+		return &Error{Code: code, Offset: have, Message: fmt.Sprintf("The part begins at byte %d, the upload with id '%s' holds %d bytes", c.From, s.ref.ID, have)}
+	}
+	if c.Part {
+		if s.parts >= r.limits.Parts {
+			return fail(LimitExceeded, "The upload has %d parts, no more are allowed", s.parts)
+		}
+		s.parts++
+		s.short = s.short || s.lastShort // only the last part may be short
+		s.lastShort = c.Length < r.limits.MinPart
+	}
+	room := r.limits.LayerSize - have
+	if c.Length > room {
+		return &Error{Code: SizeInvalid, Offset: have, Message: fmt.Sprintf("A layer may have %d bytes", r.limits.LayerSize)}
+	}
+	body := &meter{r: c.Body, left: room}
+	n, err := s.up.ReadFrom(body)
+	s.used = r.now()
+	switch {
+	case errors.Is(err, errTooLong):
+		s.up.Discard()
+		return &Error{Code: SizeInvalid, Offset: have, Message: fmt.Sprintf("A layer may have %d bytes", r.limits.LayerSize)}
+	case err != nil && body.err != nil, err == nil && c.Length >= 0 && n != c.Length:
+		return &Error{Code: BodyInvalid, Offset: have + n, Err: err, Message: fmt.Sprintf("The body ended after %d bytes of %d", n, c.Length)}
+	}
+	return err
+}
+
+// meter passes on a bounded number of bytes and remembers the reader's own error,
+// to tell it from the store's.
+type meter struct {
+	r    io.Reader
+	left int64
+	err  error
+}
+
+var errTooLong = errors.New("the body is too long")
+
+func (m *meter) Read(p []byte) (int, error) {
+	if int64(len(p)) > m.left+1 {
+		p = p[:m.left+1]
+	}
+	n, err := m.r.Read(p)
+	if m.left -= int64(n); m.left < 0 {
+		m.err = errTooLong
+		return 0, errTooLong
+	}
+	if err != nil && err != io.EOF {
+		m.err = err
+	}
+	return n, err
+}
+
+// FinishUpload adds the rest of the bytes, if any, checks the whole against the
+// digest and makes it a layer of the repository: UploadNotFound, UploadBusy,
+// DigestInvalid (malformed, or not these bytes': the upload is gone then), and
+// those of AppendUpload.
+func (r *Registry) FinishUpload(ctx context.Context, ref UploadRef, dgst string, c Chunk) (*Layer, error) {
+	if !digest.Valid(dgst) {
+		return nil, fail(DigestInvalid, "'%.150s' is not a digest", dgst)
+	}
+	s, err := r.take(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	if c.Body != nil {
+		if err := r.append(s, c); err != nil {
+			var e *Error
+			if errors.As(err, &e) && e.Code == BodyInvalid {
+				return nil, errors.Join(err, r.save(context.WithoutCancel(ctx), s))
+			}
+			return nil, r.ended(ctx, s, err)
+		}
+	}
+	return r.finish(ctx, s, dgst)
+}
+
+func (r *Registry) finish(ctx context.Context, s *session, dgst string) (*Layer, error) {
+	enc, size := s.up.Encryption(), s.up.Size()
+	have, err := r.readBlob(ctx, dgst, enc)
+	if err != nil {
+		return nil, storage(err)
+	}
+	healthy := have != nil && have.Size == size && !strings.HasPrefix(dgst, "sha512:") && r.blobs.Healthy(ctx, *have)
+	s.ended = true // whatever comes: the bytes are used up
+	r.live.remove(s)
+	var content blob.Content
+	if healthy {
+		// The bytes are stored already. They are checked, so that nobody gets a
+		// layer by knowing its digest, and dropped.
+		if err = s.up.Check(dgst); err == nil {
+			content = *have
+		}
+		s.up.Discard()
+	} else {
+		content, err = s.up.Commit(ctx, dgst)
+	}
+	if err != nil {
+		if s.persisted {
+			err = errors.Join(err, r.dropUpload(context.WithoutCancel(ctx), s.ref))
+		}
+		if errors.Is(err, blob.ErrDigest) {
+			return nil, &Error{Code: DigestInvalid, Message: fmt.Sprintf("The uploaded bytes do not have the digest %s", dgst), Err: err}
+		}
+		return nil, storage(err)
+	}
+	damaged := ""
+	if have != nil && !healthy {
+		damaged = have.Key
+	}
+	unused, err := r.linkUpload(ctx, s, content, have != nil && !healthy, damaged)
+	if !healthy && (err != nil && !errors.Is(err, sqldb.ErrUnavailable) || unused) && content.Key != "" {
+		// Certainly without a row: the bytes are garbage now. After an unknown
+		// outcome they may have one, and garbage is found later.
+		if derr := r.blobs.Store().Delete(context.WithoutCancel(ctx), content.Key); derr != nil {
+			r.log.Warn("removing the bytes of a failed upload", "key", content.Key, "error", derr)
+		}
+	}
+	if err != nil {
+		return nil, storage(err)
+	}
+	r.leased([2]string{dgst, enc}, r.now())
+	return &Layer{Digest: dgst, Size: size, content: content}, nil
+}
+
+// linkUpload commits a finished upload: the blob's row, the repository's link,
+// the end of the session. unused says that another upload of the same content
+// was faster and these bytes are not needed.
+func (r *Registry) linkUpload(ctx context.Context, s *session, c blob.Content, repair bool, damaged string) (unused bool, err error) {
+	err = r.db.Write(ctx, func(tx *sqldb.Tx) error {
+		now := r.now()
+		at, lease := micros(now), micros(now.Add(leaseTime))
+		rp, err := holdRepository(tx, s.ref.Place, s.ref.Repository)
+		if err != nil {
+			return err
+		}
+		if rp.ID != s.repo { // deleted and made again since the upload began
+			return errUploadNotFound(s.ref)
+		}
+		var n int64
+		if repair {
+			n, err = replaceBlob(tx, c, damaged, at, lease)
+		} else {
+			n, err = insertBlob(tx, c, at, lease)
+		}
+		if err != nil {
+			return err
+		}
+		if unused = n == 0; unused {
+			if held, err := touchBlob(tx, c, at, lease); err != nil {
+				return err
+			} else if !held {
+				return fail(Unavailable, "The layer was collected while it was uploaded again. Try again.")
+			}
+		}
+		if err := linkLayer(tx, rp, c.Digest, c.Size, at); err != nil {
+			return err
+		}
+		if s.persisted {
+			return deleteUpload(tx, s.ref)
+		}
+		return nil
+	})
+	return unused, err
+}
+
+// CompleteUpload is FinishUpload with the API's rules for parts: EmptyUpload,
+// LayerPartTooSmall, LayerAlreadyExists, InvalidLayer.
+func (r *Registry) CompleteUpload(ctx context.Context, ref UploadRef, dgst string) (*Layer, error) {
+	s, err := r.take(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	size, short := s.up.Size(), s.short
+	s.mu.Unlock()
+	if size == 0 {
+		return nil, fail(EmptyUpload, "The upload with id '%s' holds no bytes", ref.ID)
+	}
+	if short {
+		return nil, fail(LayerPartTooSmall, "A part of the upload with id '%s' has less than %d bytes; only the last may", ref.ID, r.limits.MinPart)
+	}
+	if _, err := r.Layer(ctx, ref.Place, ref.Repository, dgst); err == nil {
+		if err := r.CancelUpload(ctx, ref); err != nil {
+			return nil, err
+		}
+		return nil, fail(LayerAlreadyExists, "The layer with digest '%s' already exists in the repository with name '%s'", dgst, ref.Repository)
+	}
+	l, err := r.FinishUpload(ctx, ref, dgst, Chunk{})
+	if CodeOf(err) == DigestInvalid {
+		return nil, &Error{Code: InvalidLayer, Message: fmt.Sprintf("The uploaded bytes do not have the digest %s", dgst), Err: err}
+	}
+	return l, err
+}
+
+// CancelUpload ends an upload and removes its bytes: UploadNotFound, UploadBusy.
+func (r *Registry) CancelUpload(ctx context.Context, ref UploadRef) error {
+	s, err := r.take(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	s.ended = true
+	s.up.Discard()
+	r.live.remove(s)
+	if s.persisted {
+		return storage(r.dropUpload(ctx, ref))
+	}
+	return nil
+}
