@@ -2,12 +2,12 @@ package ecrapi
 
 import (
 	"context"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
-	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/registry"
 )
 
@@ -159,26 +159,10 @@ func (s *Service) DescribeRepositoryCreationTemplates(ctx context.Context, in *e
 			out.NextToken = aws.String(s.registry.PageToken(query, list[size-1].Prefix))
 		}
 		for _, t := range list {
-			if in.Prefixes == nil || contains(in.Prefixes, t.Prefix) {
+			if in.Prefixes == nil || slices.Contains(in.Prefixes, t.Prefix) {
 				out.RepositoryCreationTemplates = append(out.RepositoryCreationTemplates, *toTemplate(t))
 			}
 		}
 		return nil
 	})
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
-}
-
-// CreateOnPush returns what makes a missing repository during a push: it looks
-// for a template, asks the gate whether the caller may create there, and creates.
-// Without a template the push's own error stays.
-func (s *Service) createOnPush(ctx context.Context, p arn.Place, name string) func() error {
-	return func() error { return CreateOnPush(ctx, s.registry, s.gate, p, name) }
 }

@@ -1,0 +1,151 @@
+// Command berth is the server and the tools beside it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// version is set by the linker in releases.
+var version = "" //nolint:gochecknoglobals // the linker can set nothing else
+
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "dev"
+}
+
+// env is what commands act on; tests give their own.
+type env struct {
+	ctx    context.Context
+	in     io.Reader
+	out    io.Writer
+	errOut io.Writer
+}
+
+// cli is the command line; every flag can be set in the environment as BERTH_…
+// and in the YAML file of --config.
+type cli struct {
+	Config kong.ConfigFlag `help:"YAML file with values for flags." placeholder:"FILE" env:"BERTH_CONFIG"`
+
+	Serve   serveCmd   `cmd:"" help:"Run the registry."`
+	Env     envCmd     `cmd:"" help:"Print what AWS clients need in their environment."`
+	Login   loginCmd   `cmd:"" help:"Log docker, podman and skopeo in, without the AWS CLI."`
+	Doctor  doctorCmd  `cmd:"" help:"Check the server and the clients on this machine."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+const about = `Berth is a container registry that speaks Amazon ECR: one binary, used with the AWS CLI and SDKs, terraform,
+docker, podman, skopeo and crane.
+
+Start here:
+  berth serve
+  eval "$(berth env)"          # in a second terminal
+  berth login && docker push localhost:5100/team/app:1.0
+
+Exit codes: 0 success, 1 failure, 2 wrong usage.`
+
+// exitError ends the command with a code without printing anything more.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+// run is main without the process around it.
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) (code int) {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c, kong.Name("berth"), kong.Description(about), kong.Writers(out, errOut), kong.UsageOnError(),
+		kong.Exit(func(code int) { exited = code }), kong.DefaultEnvars("BERTH"), kong.Configuration(loadYAML),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}))
+	if err != nil {
+		fmt.Fprintln(errOut, "berth:", err)
+		return 1
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if exited >= 0 { // help was asked for and printed
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "berth: %v\nRun 'berth --help', or 'berth COMMAND --help' for a command's flags and an example.\n", err)
+		return 2
+	}
+	err = k.Run(&env{ctx, in, out, errOut})
+	var exit exitError
+	switch {
+	case errors.As(err, &exit):
+		return int(exit)
+	case err != nil:
+		fmt.Fprintln(errOut, "berth:", err)
+		return 1
+	}
+	return 0
+}
+
+// loadYAML reads a flat YAML file whose keys are flag names, for any command.
+func loadYAML(r io.Reader) (kong.Resolver, error) {
+	values := map[string]any{}
+	if err := yaml.NewDecoder(r).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("configuration file: %w", err)
+	}
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		v, ok := values[flag.Name]
+		if !ok {
+			v, ok = values[strings.ReplaceAll(flag.Name, "-", "_")]
+		}
+		if !ok {
+			return nil, nil
+		}
+		if list, isList := v.([]any); isList {
+			parts := make([]string, len(list))
+			for i, e := range list {
+				parts[i] = fmt.Sprint(e)
+			}
+			return strings.Join(parts, ","), nil
+		}
+		return fmt.Sprint(v), nil
+	}), nil
+}
+
+type versionCmd struct {
+	Output string `enum:"table,json" default:"table" help:"table or json."`
+}
+
+func (versionCmd) Help() string { return "Example:\n  berth version --output json" }
+
+// Run prints the version.
+func (v *versionCmd) Run(e *env) error {
+	info, _ := debug.ReadBuildInfo()
+	goVersion := ""
+	if info != nil {
+		goVersion = info.GoVersion
+	}
+	if v.Output == "json" {
+		return printJSON(e.out, map[string]string{"version": versionText(), "go": goVersion})
+	}
+	_, err := fmt.Fprintf(e.out, "berth %s (%s)\n", versionText(), goVersion)
+	return err
+}

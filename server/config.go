@@ -1,0 +1,67 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/berth-registry/berth/arn"
+)
+
+// Config is everything a server is told. Only this package reads it; the planes
+// get the values they need.
+type Config struct {
+	Listen    string // host:port of the registry and the APIs
+	Admin     string // host:port of metrics, health and profiles, "" for none
+	Data      string // directory
+	DB        string // PostgreSQL URL, "" for SQLite in the data directory
+	MasterKey string // file, "" for master.key in the data directory
+	Account   arn.Account
+	Region    arn.Region
+	// Advertise is the host[:port] under which clients reach the server when
+	// neither a domain nor an alias says otherwise; "" derives it from Listen.
+	Advertise string
+	// Domains make registry hosts of the form ACCOUNT.dkr.ecr.REGION.DOMAIN.
+	Domains []string
+	// Aliases are HOST[:PORT]=ACCOUNT/REGION.
+	Aliases []string
+	TLSCert string
+	TLSKey  string
+	TLSAuto bool
+	KMSKeys []string // ARNs of further keys of the key ring
+	// Version is shown by the health endpoint and in the server's runtime file.
+	Version string
+}
+
+func (c *Config) check() error {
+	switch {
+	case !c.Account.Valid():
+		return fmt.Errorf("--account %q: want 12 digits", c.Account)
+	case !c.Region.Valid():
+		return fmt.Errorf("--region %q: want a region name such as us-east-1", c.Region)
+	case c.Data == "":
+		return errors.New("--data is empty: name the directory that holds everything")
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return errors.New("--tls-cert and --tls-key go together")
+	case c.TLSAuto && c.TLSCert != "":
+		return errors.New("--tls auto makes its own certificate; leave out --tls-cert and --tls-key")
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("--listen %q: want host:port: %w", c.Listen, err)
+	}
+	return nil
+}
+
+func (c *Config) secure() bool { return c.TLSAuto || c.TLSCert != "" }
+
+// parseAlias reads HOST[:PORT]=ACCOUNT/REGION.
+func parseAlias(s string) (host string, p arn.Place, err error) {
+	host, rest, ok := strings.Cut(s, "=")
+	account, region, ok2 := strings.Cut(rest, "/")
+	p = arn.Place{Account: arn.Account(account), Region: arn.Region(region)}
+	if !ok || !ok2 || host == "" || !p.Account.Valid() || !p.Region.Valid() {
+		return "", p, fmt.Errorf("--host-alias %q: want HOST[:PORT]=ACCOUNT/REGION", s)
+	}
+	return strings.ToLower(host), p, nil
+}
