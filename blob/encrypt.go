@@ -39,7 +39,8 @@ type sealer struct {
 }
 
 func newSealer(dataKey []byte, nonce [12]byte, w io.Writer, packages uint32) (*sealer, error) {
-	out, err := sio.EncryptWriter(w, sio.Config{MinVersion: sio.Version20, MaxVersion: sio.Version20,
+	// Closing the sealer must not close what is below, hence the bare writer.
+	out, err := sio.EncryptWriter(struct{ io.Writer }{w}, sio.Config{MinVersion: sio.Version20, MaxVersion: sio.Version20,
 		CipherSuites: []byte{sio.AES_256_GCM}, Key: dataKey, Nonce: &nonce, SequenceNumber: packages})
 	if err != nil {
 		return nil, err

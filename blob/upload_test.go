@@ -15,8 +15,10 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/blob"
+	"github.com/berth-registry/berth/blob/fsblob"
 	"github.com/berth-registry/berth/blob/keyring"
 	"github.com/berth-registry/berth/blob/memblob"
+	"github.com/berth-registry/berth/internal/vfs/simfs"
 	"github.com/berth-registry/berth/secret"
 )
 
@@ -45,6 +47,14 @@ func sha(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b, _, key := blobs(t)
+		if rapid.Bool().Draw(rt, "on files") {
+			store, err := fsblob.Open(simfs.New(), fsblob.Options{})
+			if err != nil {
+				rt.Fatal(err)
+			}
+			ring, _ := keyring.New(secret.NewMaster(make([]byte, 32)), nil)
+			b = blob.New(store, blob.Options{InlineMax: inlineMax, Keys: ring})
+		}
 		if rapid.Bool().Draw(rt, "plain") {
 			key = ""
 		}

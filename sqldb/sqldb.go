@@ -94,6 +94,12 @@ func (db *DB) Close() error {
 	db.closing.Do(func() {
 		close(db.stop)
 		db.done.Wait()
+		db.reads.Range(func(_, v any) bool {
+			if st, ok := v.(*sql.Stmt); ok {
+				_ = st.Close()
+			}
+			return true
+		})
 		if db.read != db.write {
 			db.closeErr = db.read.Close()
 		}

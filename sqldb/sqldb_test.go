@@ -281,3 +281,23 @@ func TestDamagedFileIsRefused(t *testing.T) {
 		t.Errorf("the error does not name the file: %v", err)
 	}
 }
+
+// TestCloseFoldsTheLog: after an orderly end everything is in the one file.
+func TestCloseFoldsTheLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "berth.db")
+	db, err := sqldb.Open(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	migrated(t, db)
+	if err := db.Write(t.Context(), insert("a", 1)); err != nil {
+		t.Fatal(err)
+	}
+	names(t, db)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(path + "-*"); len(left) > 0 {
+		t.Errorf("left beside the file: %q", left)
+	}
+}

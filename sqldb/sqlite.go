@@ -141,6 +141,9 @@ func (db *DB) writer(conn *sql.Conn) {
 	defer db.done.Done()
 	defer conn.Close()
 	ex := &liteExecutor{conn: conn, stmts: map[string]*sql.Stmt{}, sync: true}
+	// With a statement left open the last connection would not fold the log into
+	// the file when it closes.
+	defer ex.close()
 	for {
 		select {
 		case j := <-db.queue:
@@ -284,6 +287,12 @@ type liteExecutor struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
 	sync  bool
+}
+
+func (e *liteExecutor) close() {
+	for _, st := range e.stmts {
+		_ = st.Close()
+	}
 }
 
 func (e *liteExecutor) stmt(q string) (*sql.Stmt, error) {

@@ -82,7 +82,7 @@ type Server struct {
 // flags. The test stops it at its end.
 func Start(t testing.TB, data string, more ...string) *Server {
 	t.Helper()
-	s, err := start(Binary(t), data, more...)
+	s, err := StartBinary(Binary(t), data, more...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,8 @@ func Start(t testing.TB, data string, more ...string) *Server {
 	return s
 }
 
-func start(binary, data string, more ...string) (*Server, error) {
+// StartBinary is Start for callers without a test; they stop the server.
+func StartBinary(binary, data string, more ...string) (*Server, error) {
 	s := &Server{Data: data, stderr: &lockedBuffer{}, exited: make(chan struct{})}
 	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--admin", "none", "--data", data}, more...)
 	s.cmd = exec.Command(binary, args...)

@@ -318,6 +318,16 @@ type file struct {
 	ino  inode
 	name string
 	pos  int64
+
+	closed bool
+}
+
+// call counts a call on the file, which must be open.
+func (h *file) call() error {
+	if h.closed {
+		return fs.ErrClosed
+	}
+	return h.fs.call()
 }
 
 func (h *file) data() []byte { return h.fs.live.files[h.ino] }
@@ -334,7 +344,7 @@ func (h *file) Read(p []byte) (int, error) {
 func (h *file) ReadAt(p []byte, off int64) (int, error) {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
-	if err := h.fs.call(); err != nil {
+	if err := h.call(); err != nil {
 		return 0, &fs.PathError{Op: "read", Path: h.name, Err: err}
 	}
 	return bytes.NewReader(h.data()).ReadAt(p, off)
@@ -342,7 +352,7 @@ func (h *file) ReadAt(p []byte, off int64) (int, error) {
 
 func (h *file) Write(p []byte) (int, error) {
 	h.fs.mu.Lock()
-	if err := h.fs.call(); err != nil {
+	if err := h.call(); err != nil {
 		// A failing write may leave a part behind.
 		part := p[:len(p)/2]
 		if len(part) > 0 {
@@ -378,19 +388,22 @@ func (h *file) Seek(off int64, whence int) (int64, error) {
 func (h *file) Stat() (fs.FileInfo, error) {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
-	if err := h.fs.call(); err != nil {
+	if err := h.call(); err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: h.name, Err: err}
 	}
 	return info{h.name, int64(len(h.data())), false}, nil
 }
 
 func (h *file) Sync() error {
+	if h.closed {
+		return &fs.PathError{Op: "fsync", Path: h.name, Err: fs.ErrClosed}
+	}
 	return h.fs.sync(func(c change) bool { return c.name == "" && c.ino == h.ino }, "fsync", h.name)
 }
 
 func (h *file) Truncate(size int64) error {
 	h.fs.mu.Lock()
-	if err := h.fs.call(); err != nil {
+	if err := h.call(); err != nil {
 		h.fs.mu.Unlock()
 		return &fs.PathError{Op: "truncate", Path: h.name, Err: err}
 	}
@@ -403,9 +416,10 @@ func (h *file) Truncate(size int64) error {
 func (h *file) Close() error {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
-	if err := h.fs.call(); err != nil {
+	if err := h.call(); err != nil {
 		return &fs.PathError{Op: "close", Path: h.name, Err: err}
 	}
+	h.closed = true
 	return nil
 }
 
