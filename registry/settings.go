@@ -219,18 +219,18 @@ func policyForm(text string, principal bool) error {
 		return fmt.Errorf("something follows the document")
 	}
 	if doc.Version != "" && doc.Version != "2012-10-17" && doc.Version != "2008-10-17" {
-		return fmt.Errorf("Version must be 2012-10-17 or 2008-10-17")
+		return fmt.Errorf("the Version must be 2012-10-17 or 2008-10-17")
 	}
 	var statements []map[string]json.RawMessage
 	if err := json.Unmarshal(doc.Statement, &statements); err != nil {
 		var one map[string]json.RawMessage
 		if err := json.Unmarshal(doc.Statement, &one); err != nil {
-			return fmt.Errorf("Statement must be a statement or a list of them")
+			return fmt.Errorf("the Statement must be a statement or a list of them")
 		}
 		statements = append(statements, one)
 	}
 	if len(statements) == 0 {
-		return fmt.Errorf("Statement is missing")
+		return fmt.Errorf("the Statement is missing")
 	}
 	for i, s := range statements {
 		if err := statementForm(s, principal); err != nil {
@@ -249,7 +249,7 @@ func statementForm(s map[string]json.RawMessage, principal bool) error {
 		}
 	}
 	if e := string(s["Effect"]); e != `"Allow"` && e != `"Deny"` {
-		return fmt.Errorf("Effect must be Allow or Deny")
+		return fmt.Errorf("the Effect must be Allow or Deny")
 	}
 	if (s["Action"] == nil) == (s["NotAction"] == nil) {
 		return fmt.Errorf("want Action or NotAction")

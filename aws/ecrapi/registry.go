@@ -23,7 +23,8 @@ func (s *Service) GetAuthorizationToken(ctx context.Context, in *ecr.GetAuthoriz
 	if err != nil {
 		return nil, err
 	}
-	ids := in.RegistryIds //nolint:staticcheck // deprecated and in use
+	//lint:ignore SA1019 deprecated, and in use by docker credential helpers and the official actions
+	ids := in.RegistryIds
 	if ids == nil {
 		ids = []string{string(q.place.Account)}
 	}

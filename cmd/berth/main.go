@@ -1,4 +1,5 @@
-// Command berth is the server and the tools beside it.
+// Command berth is the registry server and the commands beside it: one file per
+// subcommand, flags and output only; what they do is in the packages they call.
 package main
 
 import (

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -97,9 +98,15 @@ func Start(t testing.TB, data string, more ...string) *Server {
 
 // StartBinary is Start for callers without a test; they stop the server.
 func StartBinary(binary, data string, more ...string) (*Server, error) {
+	return StartWrapped(nil, binary, data, more...)
+}
+
+// StartWrapped runs the server under another program, such as strace.
+func StartWrapped(wrap []string, binary, data string, more ...string) (*Server, error) {
 	s := &Server{Data: data, stderr: &lockedBuffer{}, exited: make(chan struct{})}
 	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--admin", "none", "--data", data}, more...)
-	s.cmd = exec.Command(binary, args...)
+	line := slices.Concat(wrap, []string{binary}, args)
+	s.cmd = exec.Command(line[0], line[1:]...)
 	s.cmd.Stderr = s.stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := s.cmd.StdoutPipe()
@@ -109,7 +116,7 @@ func StartBinary(binary, data string, more ...string) (*Server, error) {
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
+	ready, err := bufio.NewReader(out).ReadString('\n')
 	go func() {
 		_, _ = io.Copy(io.Discard, out)
 		_ = s.cmd.Wait()
@@ -121,7 +128,7 @@ func StartBinary(binary, data string, more ...string) (*Server, error) {
 	}
 	if err := s.readEnv(binary); err != nil {
 		s.Stop()
-		return nil, fmt.Errorf("after %q: %w", line, err)
+		return nil, fmt.Errorf("after %q: %w", ready, err)
 	}
 	return s, nil
 }
@@ -152,13 +159,13 @@ func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Kill ends the server as a crash would.
 func (s *Server) Kill() {
-	_ = s.cmd.Process.Kill()
+	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // the whole group
 	<-s.exited
 }
 
 // Stop asks the server to stop and waits for it.
 func (s *Server) Stop() {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGTERM)
 	select {
 	case <-s.exited:
 	case <-time.After(20 * time.Second):

@@ -64,6 +64,11 @@ var policySchema = &schema{required: []string{"rules"}, members: map[string]any{
 			"targetStorageClass": []string{"archive"}}},
 	}}}}}
 
+// errUnmapped is ECR's own text.
+//
+//lint:ignore ST1005 clients compare it
+var errUnmapped = errors.New("Could not map policyString into LifecyclePolicy.")
+
 // Parse checks a policy text. Its errors read like ECR's detail texts.
 func Parse(text string) (*Policy, error) {
 	if len(text) > maxText {
@@ -73,14 +78,14 @@ func Parse(text string) (*Policy, error) {
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.UseNumber()
 	if err := dec.Decode(&doc); err != nil || dec.More() {
-		return nil, errors.New("Could not map policyString into LifecyclePolicy.")
+		return nil, errUnmapped
 	}
 	if err := policySchema.check(doc); err != nil {
 		return nil, err
 	}
 	var p Policy
 	if err := json.Unmarshal([]byte(text), &p); err != nil {
-		return nil, errors.New("Could not map policyString into LifecyclePolicy.")
+		return nil, errUnmapped
 	}
 	return &p, p.check()
 }
@@ -88,7 +93,7 @@ func Parse(text string) (*Policy, error) {
 func (s *schema) check(v any) error {
 	obj, ok := v.(map[string]any)
 	if !ok {
-		return errors.New("Could not map policyString into LifecyclePolicy.")
+		return errUnmapped
 	}
 	var unknown, missing []string
 	for k := range obj {

@@ -61,7 +61,8 @@ var (
 	baseURL   string
 	startErr  error
 	schemas   atomic.Int64
-	alive     io.Closer // the server runs until this process drops it
+	//lint:ignore U1000 the server runs until this process drops it
+	alive io.Closer
 )
 
 // PostgresURL returns the address of an empty schema.

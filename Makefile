@@ -1,0 +1,42 @@
+# What people run. The test command of the README is "make test".
+
+GO ?= go
+export CGO_ENABLED ?= 0
+
+.PHONY: run build test check lint race e2e fuzz bench clean
+
+run: ## start a registry on localhost:5100
+	$(GO) run ./cmd/berth serve
+
+build: ## one static binary in bin/
+	$(GO) build -trimpath -ldflags "-s -w" -o bin/berth ./cmd/berth
+
+test: ## everything: tools, lint, race, stories, conformance, crashes, fuzz
+	scripts/test-tools
+	$(MAKE) lint
+	$(MAKE) race
+	$(MAKE) e2e
+	$(MAKE) fuzz FUZZTIME=5s
+
+check: lint race ## format, vet, staticcheck and the tests of the packages, with the race detector
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	bin/tools/staticcheck ./...
+
+race:
+	CGO_ENABLED=1 $(GO) test -race -timeout 300s $$($(GO) list ./... | grep -v -e /conformance$$ -e '/berth$$' -e /bench$$) .  -skip 'TestStories|TestKill|TestPowerCut'
+
+e2e:
+	$(GO) test -timeout 900s . ./oci/conformance
+
+FUZZTIME ?= 60s
+fuzz: ## every fuzz target for FUZZTIME
+	scripts/fuzz $(FUZZTIME)
+
+bench: ## Berth beside its peers, as ratios
+	$(GO) run ./bench
+
+clean:
+	rm -rf bin
