@@ -1,0 +1,217 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+)
+
+// kind is a way to start one registry.
+type kind struct {
+	name   string
+	binary string
+	args   func(dir, addr string) ([]string, error)
+	// login returns the Authorization header once the server answers.
+	login func(ctx context.Context, t *target) (string, error)
+}
+
+// target is a running registry.
+type target struct {
+	kind
+	dir, url, auth string
+	cmd            *exec.Cmd
+	client         *http.Client
+	startup        time.Duration
+}
+
+func findTargets(names []string, berth string) ([]kind, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	var out []kind
+	for _, n := range names {
+		k := kind{name: n}
+		switch n {
+		case "floor":
+			k.binary = self
+			k.args = func(dir, addr string) ([]string, error) { return []string{"floor", addr, dir}, nil }
+		case "berth":
+			k.binary = berth
+			k.args = func(dir, addr string) ([]string, error) {
+				return []string{"serve", "--listen", addr, "--admin", "none", "--data", filepath.Join(dir, "data"), "--access-log", filepath.Join(dir, "access.log")}, nil
+			}
+			k.login = berthLogin
+		case "distribution", "docker-registry":
+			k.binary = map[string]string{"distribution": "registry", "docker-registry": "docker-registry"}[n]
+			k.args = distributionArgs
+		case "zot":
+			k.binary = "zot"
+			k.args = func(dir, addr string) ([]string, error) {
+				host, port, _ := net.SplitHostPort(addr)
+				conf := filepath.Join(dir, "zot.json")
+				return []string{"serve", conf}, os.WriteFile(conf, fmt.Appendf(nil, `{"distSpecVersion":"1.1.0","storage":{"rootDirectory":%q,"commit":true,"gc":false,"dedupe":true},"http":{"address":%q,"port":%q},"log":{"level":"error"}}`,
+					filepath.Join(dir, "data"), host, port), 0o600)
+			}
+		default:
+			return nil, fmt.Errorf("unknown target %q", n)
+		}
+		if _, err := exec.LookPath(k.binary); err != nil {
+			fmt.Fprintf(os.Stderr, "%s is not on PATH and left out\n", k.binary)
+			continue
+		}
+		out = append(out, k)
+	}
+	return out, nil
+}
+
+func distributionArgs(dir, addr string) ([]string, error) {
+	conf := filepath.Join(dir, "config.yml")
+	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}, tag: {concurrencylimit: 8}}\nhttp: {addr: %s}\n",
+		filepath.Join(dir, "data"), addr)
+	return []string{"serve", conf}, os.WriteFile(conf, []byte(text), 0o600)
+}
+
+// start runs a registry on a directory and waits until it answers.
+func (k kind) start(ctx context.Context, dir string) (*target, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	addr := l.Addr().String()
+	l.Close()
+	args, err := k.args(dir, addr)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{kind: k, dir: dir, url: "http://" + addr,
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true, ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10}}}
+	t.cmd = exec.Command(k.binary, args...)
+	t.cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	t.cmd.Stdout, t.cmd.Stderr = log, log
+	t.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	began := time.Now()
+	if err := t.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			_, _ = io.WriteString(c, "GET /v2/ HTTP/1.0\r\n\r\n")
+			line, rerr := bufio.NewReader(c).ReadString('\n')
+			c.Close()
+			if rerr == nil && strings.HasPrefix(line, "HTTP/1") {
+				break
+			}
+		}
+		if time.Since(began) > 20*time.Second || ctx.Err() != nil {
+			t.stop()
+			b, _ := os.ReadFile(filepath.Join(dir, "log"))
+			return nil, fmt.Errorf("%s did not start: %s", k.name, b)
+		}
+		time.Sleep(500 * time.Microsecond)
+	}
+	t.startup = time.Since(began)
+	if k.login != nil {
+		if t.auth, err = k.login(ctx, t); err != nil {
+			t.stop()
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (t *target) stop() {
+	_ = t.cmd.Process.Signal(syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() { _ = t.cmd.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(15 * time.Second):
+		_ = t.cmd.Process.Kill()
+		<-done
+	}
+	t.client.CloseIdleConnections()
+}
+
+// berthLogin logs in as root and lets pushes create their repositories.
+func berthLogin(ctx context.Context, t *target) (string, error) {
+	out, err := exec.CommandContext(ctx, t.binary, "env", "--data", filepath.Join(t.dir, "data"), "--output", "json").Output()
+	if err != nil {
+		time.Sleep(50 * time.Millisecond) // the runtime file follows the first answer
+		if out, err = exec.CommandContext(ctx, t.binary, "env", "--data", filepath.Join(t.dir, "data"), "--output", "json").Output(); err != nil {
+			return "", err
+		}
+	}
+	env := map[string]string{}
+	if err := json.Unmarshal(out, &env); err != nil {
+		return "", err
+	}
+	api := ecr.NewFromConfig(aws.Config{Region: env["AWS_REGION"], BaseEndpoint: aws.String(t.url),
+		Credentials: credentials.NewStaticCredentialsProvider(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], "")})
+	_, err = api.CreateRepositoryCreationTemplate(ctx, &ecr.CreateRepositoryCreationTemplateInput{Prefix: aws.String("ROOT"), AppliedFor: []types.RCTAppliedFor{types.RCTAppliedForCreateOnPush}})
+	if err != nil && !strings.Contains(err.Error(), "AlreadyExists") {
+		return "", err
+	}
+	token, err := api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
+	if err != nil {
+		return "", err
+	}
+	return "Basic " + aws.ToString(token.AuthorizationData[0].AuthorizationToken), nil
+}
+
+// usage is what a process has used so far.
+type usage struct {
+	cpu     time.Duration
+	rss     int64 // KiB now
+	peakRSS int64 // KiB
+}
+
+func (t *target) usage() usage {
+	var u usage
+	pid := strconv.Itoa(t.cmd.Process.Pid)
+	if b, err := os.ReadFile("/proc/" + pid + "/stat"); err == nil {
+		f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+		user, _ := strconv.ParseInt(string(f[11]), 10, 64)
+		sys, _ := strconv.ParseInt(string(f[12]), 10, 64)
+		u.cpu = time.Duration(user+sys) * 10 * time.Millisecond
+	}
+	if b, err := os.ReadFile("/proc/" + pid + "/status"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			k, v, _ := strings.Cut(line, ":")
+			n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(v), "kB")), 10, 64)
+			switch k {
+			case "VmRSS":
+				u.rss = n
+			case "VmHWM":
+				u.peakRSS = n
+			}
+		}
+	}
+	return u
+}
