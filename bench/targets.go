@@ -56,7 +56,7 @@ func findTargets(names []string, berth string) ([]kind, error) {
 		case "berth":
 			k.binary = berth
 			k.args = func(dir, addr string) ([]string, error) {
-				return []string{"serve", "--listen", addr, "--admin", "none", "--data", filepath.Join(dir, "data"), "--access-log", filepath.Join(dir, "access.log")}, nil
+				return []string{"serve", "--listen", addr, "--admin", admin(), "--data", filepath.Join(dir, "data"), "--access-log", filepath.Join(dir, "access.log")}, nil
 			}
 			k.login = berthLogin
 		case "distribution", "docker-registry":
@@ -80,6 +80,14 @@ func findTargets(names []string, berth string) ([]kind, error) {
 		out = append(out, k)
 	}
 	return out, nil
+}
+
+// admin lets profiles be taken of the server under load.
+func admin() string {
+	if a := os.Getenv("BENCH_ADMIN"); a != "" {
+		return a
+	}
+	return "none"
 }
 
 func distributionArgs(dir, addr string) ([]string, error) {

@@ -176,12 +176,17 @@ func number(s string) (int64, bool) {
 	return n, err == nil
 }
 
-// maxPage is the largest page of tags and repositories, and the usual one.
-const maxPage = 1000
+const (
+	// maxPage is the largest page of tags and repositories that can be asked for.
+	maxPage = 1000
+	// defaultPage is what a client gets that asks for no pages: it may not follow
+	// links either.
+	defaultPage = 10_000
+)
 
 // page reads n and last.
 func page(q url.Values) (n int, last string, err error) {
-	n, last = maxPage, q.Get("last")
+	n, last = defaultPage, q.Get("last")
 	if len(last) > 256 {
 		return 0, "", &registry.Error{Code: registry.PageInvalid, Message: "last is longer than any name"}
 	}

@@ -95,26 +95,21 @@ func (r *Registry) putImage(tx *sqldb.Tx, n NewImage, m *manifest.Manifest, put 
 	if err != nil {
 		return err
 	}
-	existing, err := txImage(tx, repo, put.Digest)
-	if err != nil {
+	existing, err := txImageType(tx, repo, put.Digest)
+	switch {
+	case err != nil:
 		return err
-	}
-	if existing != nil && existing.MediaType != put.MediaType {
-		return fail(ManifestInvalid, "The image %s is stored with media type %s", put.Digest, existing.MediaType)
-	}
-	if existing != nil {
-		put.Image = *existing
-		put.Body = n.Body
-		if n.Tag == "" || old == put.Digest {
-			return nil
-		}
+	case existing != "" && existing != put.MediaType:
+		return fail(ManifestInvalid, "The image %s is stored with media type %s", put.Digest, existing)
+	case existing != "" && (n.Tag == "" || old == put.Digest):
+		return nil
 	}
 	if n.Tag != "" && old != "" && old != put.Digest && repo.Tags.Immutable(n.Tag) {
 		return fail(ImageTagAlreadyExists, "The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.",
 			n.Tag, n.Repository)
 	}
 	put.Created = true
-	if existing == nil {
+	if existing == "" {
 		depth, err := r.checkReferences(tx, repo, m)
 		if err != nil {
 			return err
@@ -204,6 +199,7 @@ func (r *Registry) addImage(tx *sqldb.Tx, repo *Repository, m *manifest.Manifest
 // the primary key lets one through.
 func (r *Registry) moveTag(tx *sqldb.Tx, repo *Repository, tag, old, to string) error {
 	now := micros(r.now())
+	tx.AfterCommit(func() { r.cache.drop(imageKey(repo.Place, repo.Name, tag)) })
 	if old == "" {
 		n, err := insertTag(tx, repo, tag, to, now)
 		if err != nil {
@@ -232,8 +228,26 @@ func (r *Registry) moveTag(tx *sqldb.Tx, repo *Repository, tag, old, to string) 
 }
 
 // Image returns one image with its body and, of its tags, the one asked for:
-// RepositoryNotFound, ImageNotFound (also when digest and tag do not agree).
+// RepositoryNotFound, ImageNotFound (also when digest and tag do not agree). The
+// caller must not change it.
 func (r *Registry) Image(ctx context.Context, p arn.Place, repo string, id ImageID) (*Image, error) {
+	key := imageKey(p, repo, id.Tag)
+	if id.Tag == "" {
+		key.ref = id.Digest
+	}
+	v, ticket := r.cache.get(key)
+	if img, ok := v.(*Image); ok && (id.Digest == "" || id.Digest == img.Digest) {
+		return img, nil
+	}
+	img, err := r.freshImage(ctx, p, repo, id)
+	if err == nil {
+		r.cache.put(key, ticket, img, len(img.Body))
+	}
+	return img, err
+}
+
+// freshImage is Image past the cache, for what changes with time (the last pull).
+func (r *Registry) freshImage(ctx context.Context, p arn.Place, repo string, id ImageID) (*Image, error) {
 	img, found, err := r.readImage(ctx, p, repo, id)
 	switch {
 	case err != nil:
@@ -281,7 +295,7 @@ func (r *Registry) Images(ctx context.Context, p arn.Place, repo string, status 
 
 // DescribeImage returns one image with all its tags, without body.
 func (r *Registry) DescribeImage(ctx context.Context, p arn.Place, repo string, id ImageID) (*Image, error) {
-	img, err := r.Image(ctx, p, repo, id)
+	img, err := r.freshImage(ctx, p, repo, id)
 	if err != nil {
 		return nil, err
 	}
@@ -334,11 +348,11 @@ func (r *Registry) Tags(ctx context.Context, p arn.Place, repo, after string, li
 		_, err := r.Repository(ctx, p, repo)
 		return []string{}, err
 	}
-	rows, found, err := r.listTagNames(ctx, p, repo, after, limit)
+	tags, found, err := r.listTagNames(ctx, p, repo, after, limit)
 	if err == nil && !found {
 		return nil, errRepositoryNotFound(p, repo)
 	}
-	return rows, storage(err)
+	return tags, storage(err)
 }
 
 // Referrer is an image whose subject was asked for, as a descriptor.
@@ -422,6 +436,13 @@ func (r *Registry) deleteImage(tx *sqldb.Tx, rp *Repository, img *Image, id Imag
 	if err != nil {
 		return nil, err
 	}
+	tx.AfterCommit(func() {
+		keys := []cacheKey{imageKey(rp.Place, rp.Name, img.Digest)}
+		for _, t := range tags {
+			keys = append(keys, imageKey(rp.Place, rp.Name, t))
+		}
+		r.cache.drop(keys...)
+	})
 	if id.Tag != "" {
 		if err := removeTag(tx, rp, id.Tag); err != nil {
 			return nil, err
@@ -441,8 +462,10 @@ func (r *Registry) deleteImage(tx *sqldb.Tx, rp *Repository, img *Image, id Imag
 	} else if referenced {
 		return nil, ErrReferenced
 	}
-	if err := removeTagsOf(tx, rp, img.Digest); err != nil {
-		return nil, err
+	if len(tags) > 0 {
+		if err := removeTagsOf(tx, rp, img.Digest); err != nil {
+			return nil, err
+		}
 	}
 	var gone []Deleted
 	for _, t := range tags {

@@ -20,8 +20,16 @@ type Layer struct {
 
 // Layer finds a layer of a repository: RepositoryNotFound, LayersNotFound.
 func (r *Registry) Layer(ctx context.Context, p arn.Place, repo, digest string) (*Layer, error) {
-	l, found, err := r.readLayer(ctx, p, repo, digest, false)
-	return r.layer(l, found, err, p, repo, digest)
+	key := layerKey(p, repo, digest)
+	v, ticket := r.cache.get(key)
+	if l, ok := v.(*Layer); ok {
+		return l, nil
+	}
+	l, found, err := r.readLayer(ctx, p, repo, digest)
+	if l, err = r.layer(l, found, err, p, repo, digest); err == nil {
+		r.cache.put(key, ticket, l, len(l.content.Inline))
+	}
+	return l, err
 }
 
 func (r *Registry) layer(l *Layer, found bool, err error, p arn.Place, repo, digest string) (*Layer, error) {
@@ -51,8 +59,8 @@ func (r *Registry) CheckLayer(ctx context.Context, p arn.Place, repo, digest str
 // OpenLayer opens a layer's bytes: RepositoryNotFound, LayersNotFound, and
 // LayerInaccessible when the bytes are missing or of another length.
 func (r *Registry) OpenLayer(ctx context.Context, p arn.Place, repo, digest string) (*Layer, blob.Reader, error) {
-	l, found, err := r.readLayer(ctx, p, repo, digest, true)
-	if l, err = r.layer(l, found, err, p, repo, digest); err != nil {
+	l, err := r.Layer(ctx, p, repo, digest)
+	if err != nil {
 		return nil, nil, err
 	}
 	rd, err := r.blobs.Open(ctx, l.content)
@@ -71,12 +79,19 @@ func (r *Registry) MountLayer(ctx context.Context, p arn.Place, repo, from, dige
 	if setting, err := r.AccountSetting(ctx, p, BlobMounting); err != nil || setting != "ENABLED" {
 		return nil, false, err
 	}
-	src, found, err := r.readLayer(ctx, p, from, digest, false)
-	if err != nil || !found || src == nil {
-		return nil, false, storage(err)
+	src, err := r.Layer(ctx, p, from, digest)
+	switch CodeOf(err) {
+	case RepositoryNotFound, LayersNotFound:
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
 	}
 	if !r.blobs.Healthy(ctx, src.content) {
 		return nil, false, nil // an upload repairs it
+	}
+	if have, err := r.CheckLayer(ctx, p, repo, digest); err == nil { // linked and leased: nothing to do
+		return have, true, nil
 	}
 	err = r.db.Write(ctx, func(tx *sqldb.Tx) error {
 		rp, err := holdRepository(tx, p, repo)

@@ -93,6 +93,7 @@ type Registry struct {
 	live   sessions
 	pulls  pulls
 	leases leases
+	cache  *cache
 }
 
 // New makes the plane on a migrated database.
@@ -109,7 +110,8 @@ func New(db *sqldb.DB, blobs *blob.Blobs, master *secret.Master, o Options) *Reg
 	var node [8]byte
 	rand.Read(node[:])
 	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, now: o.Now, log: o.Log,
-		node: hex.EncodeToString(node[:]), live: newSessions(), pulls: newPulls(), leases: newLeases()}
+		node: hex.EncodeToString(node[:]), live: newSessions(), pulls: newPulls(), leases: newLeases(),
+		cache: newCache(db.SingleProcess())}
 }
 
 // newID makes a positive random id.

@@ -171,6 +171,7 @@ func (r *Registry) DeleteRepository(ctx context.Context, p arn.Place, name strin
 	if err != nil {
 		return nil, storage(err)
 	}
+	r.cache.dropAll()
 	r.live.dropRepository(gone.ID)
 	return gone, nil
 }

@@ -29,9 +29,17 @@ func (r *Registry) AccountSetting(ctx context.Context, p arn.Place, name string)
 	if !ok {
 		return "", settingName()
 	}
+	key := cacheKey{place: p, kind: 's', ref: name}
+	cached, ticket := r.cache.get(key)
+	if v, ok := cached.(string); ok {
+		return v, nil
+	}
 	v, err := r.readSetting(ctx, p, "account/"+name)
 	if v == "" {
 		v = values[0]
+	}
+	if err == nil {
+		r.cache.put(key, ticket, v, 0)
 	}
 	return v, storage(err)
 }
@@ -49,7 +57,9 @@ func (r *Registry) PutAccountSetting(ctx context.Context, p arn.Place, name, val
 	if !slices.Contains(values, value) {
 		return fail(Validation, "Invalid parameter at 'value' failed to satisfy constraint: 'Member must satisfy enum value set: [%s]'", strings.Join(values, ", "))
 	}
-	return r.writeSetting(ctx, p, "account/"+name, value)
+	err := r.writeSetting(ctx, p, "account/"+name, value)
+	r.cache.drop(cacheKey{place: p, kind: 's', ref: name})
+	return err
 }
 
 // RegistryPolicy returns the registry's policy text: RegistryPolicyNotFound.

@@ -9,19 +9,16 @@ import (
 	"github.com/berth-registry/berth/sqldb"
 )
 
-// readLayer finds a layer in one statement, with its inline bytes if asked for.
-// found says whether the repository exists.
-func (r *Registry) readLayer(ctx context.Context, p arn.Place, repo, digest string, bytes bool) (l *Layer, found bool, err error) {
+// readLayer finds a layer in one statement, with its bytes where they are in the
+// row. found says whether the repository exists.
+func (r *Registry) readLayer(ctx context.Context, p arn.Place, repo, digest string) (l *Layer, found bool, err error) {
 	var (
 		d, enc, key  sql.NullString
 		size, stored sql.NullInt64
 		c            blob.Content
 	)
-	q := "select b.digest, b.encryption, b.size, b.stored_size, b.store_key, b.data_key, null"
-	if bytes {
-		q = "select b.digest, b.encryption, b.size, b.stored_size, b.store_key, b.data_key, b.inline_bytes"
-	}
-	err = r.db.QueryRow(ctx, []any{&d, &enc, &size, &stored, &key, &c.DataKey, &c.Inline}, q+` from repositories r
+	err = r.db.QueryRow(ctx, []any{&d, &enc, &size, &stored, &key, &c.DataKey, &c.Inline}, `select b.digest, b.encryption, b.size, b.stored_size,
+		b.store_key, b.data_key, b.inline_bytes from repositories r
 		left join layers l on l.account = r.account and l.region = r.region and l.repo = r.id and l.digest = $4
 		left join blobs b on b.digest = l.digest and b.encryption = r.kms_key
 		where r.account = $1 and r.region = $2 and r.name = $3`, p.Account, p.Region, repo, digest)

@@ -95,6 +95,7 @@ func (r *Registry) sweepLeftovers(ctx context.Context) error {
 		if err := r.removeLeftover(ctx, l, before, micros(now)); err != nil {
 			return err
 		}
+		r.cache.dropAll()
 		r.log.Info("removed a repository that a template made and nobody filled", "account", l.place.Account, "region", l.place.Region, "repository", l.name)
 	}
 	return nil

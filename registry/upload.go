@@ -397,6 +397,9 @@ func (r *Registry) finish(ctx context.Context, s *session, dgst string) (*Layer,
 	if err != nil {
 		return nil, storage(err)
 	}
+	if have != nil && !healthy {
+		r.cache.dropAll() // the blob's place changed, for every repository that has it
+	}
 	r.leased([2]string{dgst, enc}, r.now())
 	return &Layer{Digest: dgst, Size: size, content: content}, nil
 }

@@ -142,13 +142,20 @@ func (db *DB) Query(ctx context.Context, q string, args ...any) (*sql.Rows, erro
 		rows, err := db.read.QueryContext(ctx, db.text(q), args...)
 		return rows, classify(err)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	st, err := db.prepared(ctx, q)
 	if err != nil {
 		return nil, classify(err)
 	}
-	rows, err := st.QueryContext(ctx, args...)
+	rows, err := st.QueryContext(detached(ctx), args...)
 	return rows, classify(err)
 }
+
+// detached keeps the engine from starting a goroutine per statement to watch for
+// cancellation, which costs more than the point reads and pages that run here.
+func detached(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
 
 // QueryRow runs a read of at most one row and scans it into dest; no row is
 // sql.ErrNoRows.
@@ -160,7 +167,7 @@ func (db *DB) QueryRow(ctx context.Context, dest []any, q string, args ...any) e
 	if err != nil {
 		return classify(err)
 	}
-	return classify(st.QueryRowContext(ctx, args...).Scan(dest...))
+	return classify(st.QueryRowContext(detached(ctx), args...).Scan(dest...))
 }
 
 func (db *DB) text(q string) string {

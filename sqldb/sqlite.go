@@ -154,8 +154,10 @@ func (db *DB) writer(conn *sql.Conn) {
 	}
 }
 
-// runGroup runs first and whatever else is waiting in one transaction, each in
-// a savepoint of its own, and commits once.
+// runGroup runs first and whatever else is waiting in one transaction and commits
+// once. There are no savepoints: most jobs that fail do so before they write, and
+// then changed nothing; when one fails later, the group is rolled back and each
+// of its jobs runs again on its own.
 func (db *DB) runGroup(ex *liteExecutor, first *job) {
 	group := []*job{first}
 collect:
@@ -169,8 +171,6 @@ collect:
 	}
 	err := db.commitGroup(ex, group)
 	if errors.Is(err, errBroken) && len(group) > 1 {
-		// One of the group took the whole transaction down with it. Each runs
-		// again on its own, so that only the guilty one fails.
 		for _, j := range group {
 			if err := db.commitGroup(ex, []*job{j}); err != nil && !errors.Is(err, errBroken) {
 				j.err = err
@@ -186,8 +186,8 @@ collect:
 	}
 }
 
-// errBroken says that a job ended the transaction it shared; the job's own error
-// says why.
+// errBroken says that a job failed after it had written; the job's own error says
+// why. Nothing of its transaction may be committed.
 var errBroken = errors.New("a job broke the transaction")
 
 // commitGroup runs jobs in one transaction. A job that fails has its error set
@@ -248,26 +248,19 @@ func (db *DB) storageError(err error) error {
 	return failed
 }
 
-// runJob runs one job in a savepoint and sets its error. broken says that the
-// enclosing transaction is gone with it; the error is set then, too.
+// runJob runs one job and sets its error. broken says that it failed after it had
+// written, or ended the transaction.
 func (db *DB) runJob(ex *liteExecutor, j *job) (broken bool) {
 	if j.err = j.ctx.Err(); j.err != nil {
 		return false
 	}
-	if err := ex.run("savepoint job"); err != nil {
-		j.err = db.storageError(classify(err))
-		return true
-	}
+	ex.wrote = false
 	j.tx = &Tx{db: db, ex: ex}
 	if j.err = safely(j.fn, j.tx); j.err == nil {
-		if err := ex.run("release job"); err != nil {
-			j.err = db.storageError(classify(err))
-			return true
-		}
 		return false
 	}
 	j.err = db.storageError(j.err)
-	return ex.run("rollback to job") != nil || ex.run("release job") != nil
+	return ex.wrote
 }
 
 // safely turns a panic in a transaction function into its error, since it runs
@@ -287,6 +280,7 @@ type liteExecutor struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
 	sync  bool
+	wrote bool // since the running job began
 }
 
 func (e *liteExecutor) close() {
@@ -308,6 +302,7 @@ func (e *liteExecutor) stmt(q string) (*sql.Stmt, error) {
 }
 
 func (e *liteExecutor) exec(q string, args []any) (sql.Result, error) {
+	e.wrote = true
 	st, err := e.stmt(q)
 	if err != nil {
 		return nil, err

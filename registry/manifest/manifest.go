@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"strings"
 	"unicode/utf8"
@@ -245,46 +244,56 @@ func strict(body []byte) error {
 	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
 		return invalid("it is not a JSON object")
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	type frame struct {
-		keys    map[string]bool // nil in a list
-		wantKey bool
+	if !json.Valid(body) {
+		return invalid("it is not JSON, or something follows the document")
 	}
-	var stack []frame
-	for {
-		tok, err := dec.Token()
-		if err != nil {
-			return invalid("it is not JSON: %v", err)
-		}
-		if n := len(stack); n > 0 && stack[n-1].keys != nil {
-			f := &stack[n-1]
-			if key, ok := tok.(string); ok && f.wantKey {
-				if f.keys[key] {
-					return invalid("key %.100q appears twice", key)
+	return scan(body)
+}
+
+// scan walks a document that is known to be valid JSON and looks at the keys and
+// the depth of its objects.
+func scan(b []byte) error {
+	var stack []map[string]bool // keys of each open object, nil for a list
+	key := false                // a string now would be a key
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; c {
+		case '{', '[':
+			var keys map[string]bool
+			if c == '{' {
+				keys = map[string]bool{}
+			}
+			if stack = append(stack, keys); len(stack) > maxDepth {
+				return invalid("it nests deeper than %d", maxDepth)
+			}
+			key = c == '{'
+		case '}', ']':
+			stack = stack[:len(stack)-1]
+		case ',':
+			key = stack[len(stack)-1] != nil
+		case ':':
+			key = false
+		case '"':
+			start := i
+			for i++; b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
 				}
-				f.keys[key] = true
 			}
-			f.wantKey = !f.wantKey
-		}
-		switch tok {
-		case json.Delim('{'):
-			stack = append(stack, frame{map[string]bool{}, true})
-		case json.Delim('['):
-			stack = append(stack, frame{})
-		case json.Delim('}'), json.Delim(']'):
-			if stack = stack[:len(stack)-1]; len(stack) == 0 {
-				if _, err := dec.Token(); err != io.EOF {
-					return invalid("something follows the document")
+			if !key {
+				continue
+			}
+			name := string(b[start+1 : i])
+			if strings.Contains(name, "\\") {
+				if err := json.Unmarshal(b[start:i+1], &name); err != nil {
+					return invalid("%v", err)
 				}
-				return nil
 			}
-			if f := &stack[len(stack)-1]; f.keys != nil {
-				f.wantKey = true
+			keys := stack[len(stack)-1]
+			if keys[name] {
+				return invalid("key %.100q appears twice", name)
 			}
-		}
-		if len(stack) > maxDepth {
-			return invalid("it nests deeper than %d", maxDepth)
+			keys[name] = true
 		}
 	}
+	return nil
 }
