@@ -78,12 +78,28 @@ func (r *Registry) PutImage(ctx context.Context, n NewImage) (*Put, error) {
 	if m.Subject != nil {
 		put.Subject = m.Subject.Digest
 	}
-	err = r.db.Write(ctx, func(tx *sqldb.Tx) error { return r.putImage(tx, n, m, put) })
-	if err != nil {
-		return nil, storage(err)
+	for try := 0; ; try++ {
+		err = r.db.Write(ctx, func(tx *sqldb.Tx) error { return r.putImage(tx, n, m, put) })
+		if err == nil {
+			return put, nil
+		}
+		// Another transaction set the tag or stored the image since this one
+		// looked: what that means is for the rules to say, so it looks again.
+		if raced := errors.Is(err, errRaced) || errors.Is(err, sqldb.ErrUnique); !raced {
+			return nil, storage(err)
+		}
+		if try == maxRaces {
+			return nil, &Error{Code: Unavailable, Message: "Too many pushes changed the same tag at once. Try again.", Err: err}
+		}
 	}
-	return put, nil
 }
+
+// errRaced is a row that another transaction changed first. Only PostgreSQL shows
+// it: SQLite runs one writer at a time.
+var errRaced = errors.New("another transaction was faster")
+
+// maxRaces bounds how often a push that lost a race looks again.
+const maxRaces = 10
 
 func (r *Registry) putImage(tx *sqldb.Tx, n NewImage, m *manifest.Manifest, put *Put) error {
 	put.Created = false // the transaction may run again
@@ -205,8 +221,8 @@ func (r *Registry) moveTag(tx *sqldb.Tx, repo *Repository, tag, old, to string) 
 		if err != nil {
 			return err
 		}
-		if n == 0 { // only on PostgreSQL: another transaction was faster
-			return fail(ImageTagAlreadyExists, "The image tag '%s' in the '%s' repository was set by another push at the same moment.", tag, repo.Name)
+		if n == 0 {
+			return errRaced
 		}
 	} else {
 		n, err := updateTag(tx, repo, tag, old, to, now)
@@ -214,7 +230,7 @@ func (r *Registry) moveTag(tx *sqldb.Tx, repo *Repository, tag, old, to string) 
 			return err
 		}
 		if n == 0 {
-			return fail(Unavailable, "The image tag '%s' in the '%s' repository was moved by another push at the same moment. Try again.", tag, repo.Name)
+			return errRaced
 		}
 		if err := countTags(tx, repo, old, -1); err != nil {
 			return err

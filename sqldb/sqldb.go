@@ -14,7 +14,8 @@
 //	{bytes}      a byte string
 //	{norowid}    after a table's closing bracket: rows live in the primary key
 //	{forupdate}  locks the selected rows until the transaction ends
-//	{forshare}   the same, shared
+//	{forshare}   keeps the selected rows from being deleted, and lets others change
+//	             them: so that many transactions below one row do not deadlock on it
 //
 // # Transactions
 //
@@ -133,7 +134,7 @@ var (
 	sqliteTokens = strings.NewReplacer("{text}", "text", "{bytes}", "blob",
 		"{norowid}", " without rowid", "{forupdate}", "", "{forshare}", "")
 	postgresTokens = strings.NewReplacer("{text}", `text collate "C"`, "{bytes}", "bytea",
-		"{norowid}", "", "{forupdate}", " for update", "{forshare}", " for share")
+		"{norowid}", "", "{forupdate}", " for update", "{forshare}", " for key share")
 )
 
 // Query runs a read outside any transaction. The caller closes the rows.

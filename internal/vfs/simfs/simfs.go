@@ -41,10 +41,17 @@ type change struct {
 type state struct {
 	files map[inode][]byte
 	dirs  map[string]map[string]inode // directory path -> names; directories have inodes too
+	// shared marks files whose bytes belong to the state this is a clone of; nil
+	// when all are its own.
+	shared map[inode]bool
 }
 
+// clone copies names at once and bytes when they change.
 func (s state) clone() state {
-	c := state{maps.Clone(s.files), make(map[string]map[string]inode, len(s.dirs))}
+	c := state{maps.Clone(s.files), make(map[string]map[string]inode, len(s.dirs)), make(map[inode]bool, len(s.files))}
+	for i := range s.files {
+		c.shared[i] = true
+	}
 	for d, names := range s.dirs {
 		c.dirs[d] = maps.Clone(names)
 	}
@@ -68,17 +75,19 @@ func (s state) apply(c change) {
 		}
 		return
 	}
-	old := s.files[c.ino]
-	if c.data == nil {
-		n := make([]byte, c.off)
-		copy(n, old)
-		s.files[c.ino] = n
-		return
+	b := s.files[c.ino]
+	if s.shared[c.ino] {
+		b = bytes.Clone(b)
+		delete(s.shared, c.ino)
 	}
-	n := make([]byte, max(int64(len(old)), c.off+int64(len(c.data))))
-	copy(n, old)
-	copy(n[c.off:], c.data)
-	s.files[c.ino] = n
+	if size := c.off + int64(len(c.data)); size > int64(len(b)) {
+		b = append(b, make([]byte, size-int64(len(b)))...)
+	}
+	if c.data == nil {
+		b = b[:c.off]
+	}
+	copy(b[c.off:], c.data)
+	s.files[c.ino] = b
 }
 
 // FS is a simulated disk. It is safe for concurrent use.
@@ -99,7 +108,7 @@ type FS struct {
 // New makes an empty disk.
 func New() *FS {
 	root := func() state {
-		return state{map[inode][]byte{}, map[string]map[string]inode{".": {}}}
+		return state{map[inode][]byte{}, map[string]map[string]inode{".": {}}, nil}
 	}
 	return &FS{live: root(), durable: root(), next: 1}
 }
@@ -178,6 +187,29 @@ func (f *FS) States(fn func(what string, disk *FS)) int {
 		}
 	}
 	return n
+}
+
+// Unsettled lists the names that an unsynced change concerns: of files written or
+// made, and of directories made.
+func (f *FS) Unsettled() map[string]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	written, out := map[inode]bool{}, map[string]bool{}
+	for _, c := range f.pending {
+		if c.name != "" {
+			out[c.name] = true
+		} else {
+			written[c.ino] = true
+		}
+	}
+	for _, names := range f.live.dirs {
+		for n, i := range names {
+			if written[i] {
+				out[n] = true
+			}
+		}
+	}
+	return out
 }
 
 // OpenFile implements vfs.FS.
