@@ -1,5 +1,7 @@
 # What people run. The test command of the README is "make test".
 
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 GO ?= go
 export CGO_ENABLED ?= 0
 
@@ -26,10 +28,12 @@ lint:
 	bin/tools/staticcheck ./...
 
 race:
-	CGO_ENABLED=1 $(GO) test -race -timeout 300s $$($(GO) list ./... | grep -v -e /conformance$$ -e '/berth$$' -e /bench$$) .  -skip 'TestStories|TestKill|TestPowerCut'
+	CGO_ENABLED=1 $(GO) test -race -timeout 300s $$($(GO) list ./... | grep -v -e /conformance$$ -e '/berth$$' -e /bench$$) . -skip 'TestStories|TestKill|TestPowerCut|TestCrashStates|TestEveryCallFails'
 
 e2e:
-	$(GO) test -timeout 900s . ./oci/conformance
+	$(GO) test -timeout 900s -v -run 'TestStories|TestKill|TestPowerCut' . 2>&1 | scripts/brief
+	$(GO) test -timeout 300s -v -run 'TestCrashStates|TestEveryCallFails' ./registry 2>&1 | scripts/brief
+	$(GO) test -timeout 300s ./oci/conformance
 
 FUZZTIME ?= 60s
 fuzz: ## every fuzz target for FUZZTIME

@@ -76,10 +76,10 @@ func (h *hosts) withPort(host string) string {
 
 // Locate implements oci.Locator: the host decides, then an alias, then the token.
 func (h *hosts) Locate(r *http.Request, t identity.Token) arn.Place {
-	if len(h.aliases) == 0 && !strings.Contains(r.Host, ".dkr.ecr.") {
+	full := strings.ToLower(r.Host)
+	if len(h.aliases) == 0 && !strings.Contains(full, ".dkr.ecr.") {
 		return h.fromToken(t)
 	}
-	full := strings.ToLower(r.Host)
 	host := full
 	if i := strings.LastIndexByte(full, ':'); i >= 0 && !strings.HasSuffix(full, "]") {
 		host = full[:i]
