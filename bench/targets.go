@@ -92,7 +92,7 @@ func admin() string {
 
 func distributionArgs(dir, addr string) ([]string, error) {
 	conf := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}, tag: {concurrencylimit: 8}}\nhttp: {addr: %s}\n",
+	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}}\nhttp: {addr: %s}\n",
 		filepath.Join(dir, "data"), addr)
 	return []string{"serve", conf}, os.WriteFile(conf, []byte(text), 0o600)
 }
