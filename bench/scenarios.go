@@ -91,6 +91,9 @@ func (t *target) do(method, path string, body io.Reader, length int64, contentTy
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
 	}
+	if strings.Contains(path, "/manifests/") {
+		r.Header.Set("Accept", manifestType) // distribution hides what is not asked for
+	}
 	return t.client.Do(r)
 }
 

@@ -354,10 +354,8 @@ func (r *Registry) deleteImage(tx *sqldb.Tx, rp *Repository, img *Image, id Imag
 	} else if referenced {
 		return nil, ErrReferenced
 	}
-	if len(tags) > 0 {
-		if err := removeTagsOf(tx, rp, img.Digest); err != nil {
-			return nil, err
-		}
+	if err := removeTagsOf(tx, rp, tags); err != nil {
+		return nil, err
 	}
 	var gone []Deleted
 	for _, t := range tags {

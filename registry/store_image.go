@@ -248,9 +248,22 @@ func removeTag(tx *sqldb.Tx, rp *Repository, tag string) error {
 	return err
 }
 
-func removeTagsOf(tx *sqldb.Tx, rp *Repository, digest string) error {
-	_, err := tx.Exec("delete from tags where account = $1 and region = $2 and repo = $3 and digest = $4", rp.Place.Account, rp.Place.Region, rp.ID, digest)
-	return err
+// removeTagsOf removes the tags of an image by their names: by digest SQLite would
+// walk all tags of the repository.
+func removeTagsOf(tx *sqldb.Tx, rp *Repository, tags []string) error {
+	for len(tags) > 0 {
+		n := min(len(tags), chunk)
+		in, width := inList(4, n)
+		args := []any{rp.Place.Account, rp.Place.Region, rp.ID}
+		for i := range width {
+			args = append(args, tags[min(i, n-1)])
+		}
+		tags = tags[n:]
+		if _, err := tx.Exec("delete from tags where account = $1 and region = $2 and repo = $3 and tag in "+in, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func countTags(tx *sqldb.Tx, rp *Repository, digest string, by int64) error {

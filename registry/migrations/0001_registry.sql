@@ -22,6 +22,8 @@ create table repositories (
 	primary key (account, region, name)
 ){norowid};
 
+create index repositories_leftover on repositories (created_at) where template <> '' and image_count = 0 and version = 0;
+
 create table images (
 	account       {text} not null,
 	region        {text} not null,
