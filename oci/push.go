@@ -140,7 +140,11 @@ func (p *patient) Read(b []byte) (int, error) {
 		p.last = now
 		_ = p.ctl.SetReadDeadline(now.Add(silence)) // not every connection can
 	}
-	return p.r.Read(b)
+	n, err := p.r.Read(b)
+	if err != nil { // what follows, such as a long flush, has all the time it needs
+		_ = p.ctl.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // patchUpload is end-5.

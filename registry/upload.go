@@ -359,11 +359,20 @@ func (r *Registry) finish(ctx context.Context, s *session, dgst string) (*Layer,
 	if err != nil {
 		return nil, storage(err)
 	}
-	healthy := have != nil && have.Size == size && !strings.HasPrefix(dgst, "sha512:") && r.blobs.Healthy(ctx, *have)
+	intact := have != nil && have.Size == size && r.blobs.Healthy(ctx, *have)
+	// A SHA-512 digest of much content can only be checked by storing it.
+	stored := intact && !strings.HasPrefix(dgst, "sha512:")
+	how := linkNew
+	switch {
+	case stored:
+		how = linkStored
+	case have != nil && !intact:
+		how = linkRepair
+	}
 	s.ended = true // whatever comes: the bytes are used up
 	r.live.remove(s)
 	var content blob.Content
-	if healthy {
+	if stored {
 		// The bytes are stored already. They are checked, so that nobody gets a
 		// layer by knowing its digest, and dropped.
 		if err = s.up.Check(dgst); err == nil {
@@ -383,11 +392,12 @@ func (r *Registry) finish(ctx context.Context, s *session, dgst string) (*Layer,
 		return nil, storage(err)
 	}
 	damaged := ""
-	if have != nil && !healthy {
+	if how == linkRepair {
 		damaged = have.Key
 	}
-	unused, err := r.linkUpload(ctx, s, content, have != nil && !healthy, damaged)
-	if !healthy && (err != nil && !errors.Is(err, sqldb.ErrUnavailable) || unused) && content.Key != "" {
+	unused, err := r.linkUpload(ctx, s, content, how, damaged)
+	unknown := errors.Is(err, sqldb.ErrUnavailable) || errors.Is(err, sqldb.ErrFailed)
+	if !stored && content.Key != "" && (unused || err != nil && !unknown) {
 		// Certainly without a row: the bytes are garbage now. After an unknown
 		// outcome they may have one, and garbage is found later.
 		if derr := r.blobs.Store().Delete(context.WithoutCancel(ctx), content.Key); derr != nil {
@@ -397,17 +407,24 @@ func (r *Registry) finish(ctx context.Context, s *session, dgst string) (*Layer,
 	if err != nil {
 		return nil, storage(err)
 	}
-	if have != nil && !healthy {
+	if how == linkRepair {
 		r.cache.dropAll() // the blob's place changed, for every repository that has it
 	}
 	r.leased([2]string{dgst, enc}, r.now())
 	return &Layer{Digest: dgst, Size: size, content: content}, nil
 }
 
+// How a finished upload gets its blob's row.
+const (
+	linkNew    = iota // it brings one
+	linkStored        // there is one, whose bytes are whole
+	linkRepair        // there is one, whose bytes are damaged: it gets these
+)
+
 // linkUpload commits a finished upload: the blob's row, the repository's link,
-// the end of the session. unused says that another upload of the same content
-// was faster and these bytes are not needed.
-func (r *Registry) linkUpload(ctx context.Context, s *session, c blob.Content, repair bool, damaged string) (unused bool, err error) {
+// the end of the session. unused says that the row has other bytes than these,
+// because another upload of the same content was faster.
+func (r *Registry) linkUpload(ctx context.Context, s *session, c blob.Content, how int, damaged string) (unused bool, err error) {
 	err = r.db.Write(ctx, func(tx *sqldb.Tx) error {
 		now := r.now()
 		at, lease := micros(now), micros(now.Add(leaseTime))
@@ -419,10 +436,11 @@ func (r *Registry) linkUpload(ctx context.Context, s *session, c blob.Content, r
 			return errUploadNotFound(s.ref)
 		}
 		var n int64
-		if repair {
-			n, err = replaceBlob(tx, c, damaged, at, lease)
-		} else {
+		switch how {
+		case linkNew:
 			n, err = insertBlob(tx, c, at, lease)
+		case linkRepair:
+			n, err = replaceBlob(tx, c, damaged, at, lease)
 		}
 		if err != nil {
 			return err

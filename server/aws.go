@@ -26,6 +26,9 @@ const (
 	maxImageBody = 10 << 20
 	// maxPartBody is for UploadLayerPart: 20,971,520 bytes in base64.
 	maxPartBody = 28 << 20
+	// bodyTime is how long a body may take, so that none holds a large slot for
+	// good.
+	bodyTime = time.Minute
 	// largeBodies is how many bodies over maxBody are held at a time.
 	largeBodies = 4
 )
@@ -57,7 +60,10 @@ func apiError(code, message string) smithy.APIError {
 
 func (f *awsFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Amzn-Requestid", gate.CallerFrom(r.Context()).RequestID)
+	ctl := http.NewResponseController(w)
+	_ = ctl.SetReadDeadline(time.Now().Add(bodyTime)) // not every connection can
 	service, body, caller, apiErr := f.authenticate(r)
+	_ = ctl.SetReadDeadline(time.Time{})
 	if apiErr != nil {
 		f.fallback.WriteError(w, r, apiErr)
 		return
