@@ -144,6 +144,9 @@ func (id *Identity) openSession(_ context.Context, accessKeyID, token string) (K
 	return Key{Principal: p.principal(), Secret: secret.String(p.Secret)}, nil
 }
 
+// GrantParam is the query parameter of a download URL that carries a grant.
+const GrantParam = "berth-grant"
+
 // Grant allows reading one layer for a while, to whoever holds it.
 type Grant struct {
 	Place      arn.Place

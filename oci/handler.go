@@ -44,9 +44,6 @@ type exchange struct {
 	who   arn.Principal
 }
 
-// grantParam carries the grant of a download URL.
-const grantParam = "berth-grant"
-
 // ServeHTTP implements http.Handler. The context holds a gate.Caller without a
 // principal; authentication happens here.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -119,7 +116,7 @@ func (h *Handler) serve(x *exchange) error {
 func (h *Handler) authenticate(x *exchange) error {
 	caller := gate.CallerFrom(x.r.Context())
 	if x.Kind == KindBlob && x.r.URL.RawQuery != "" {
-		if grant := x.r.URL.Query().Get(grantParam); grant != "" && (x.r.Method == http.MethodGet || x.r.Method == http.MethodHead) {
+		if grant := x.r.URL.Query().Get(identity.GrantParam); grant != "" && (x.r.Method == http.MethodGet || x.r.Method == http.MethodHead) {
 			who, place, err := h.identity.OpenGrant(grant, x.Repository, x.Reference)
 			if err != nil {
 				return &protocolError{answer{http.StatusForbidden, "DENIED"}, "This download URL is not valid here or has expired; ask for a new one"}

@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -166,9 +165,5 @@ func TestTable(t *testing.T) {
 				t.Errorf("kind %d %s: reads is %v", kind, method, e.reads)
 			}
 		}
-	}
-	var p *protocolError
-	if !errors.As(error(&protocolError{}), &p) {
-		t.Error("protocolError is no error")
 	}
 }

@@ -44,26 +44,25 @@ func Migrations() fs.FS {
 
 // Limits are ECR's quotas. The zero value of a field means its default.
 type Limits struct {
-	Repositories   int64         // in one registry
-	Images         int64         // in one repository
-	TagsPerImage   int64         //
-	LayerSize      int64         // bytes
-	Uploads        int           // open at once in one account
-	UploadLife     time.Duration // without use
-	Parts          int64         // of one upload by the API
-	MinPart        int64         // bytes, of all parts but the last
-	MaxPart        int64         // bytes
-	Templates      int64         // in one registry
-	LeftoverLife   time.Duration // of a repository that a template made and nobody filled
-	ResourceTags   int           // on one repository
-	LayersPerImage int
+	Repositories int64         // in one registry
+	Images       int64         // in one repository
+	TagsPerImage int64         //
+	LayerSize    int64         // bytes
+	Uploads      int           // open at once in one account
+	UploadLife   time.Duration // without use
+	Parts        int64         // of one upload by the API
+	MinPart      int64         // bytes, of all parts but the last
+	MaxPart      int64         // bytes
+	Templates    int64         // in one registry
+	LeftoverLife time.Duration // of a repository that a template made and nobody filled
+	ResourceTags int           // on one repository
 }
 
 // DefaultLimits are those of ECR (service quotas).
 func DefaultLimits() Limits {
 	return Limits{Repositories: 100_000, Images: 100_000, TagsPerImage: 1000, LayerSize: 52_000 << 20, Uploads: 1000,
 		UploadLife: 24 * time.Hour, Parts: 4200, MinPart: 5 << 20, MaxPart: 20_971_520, Templates: 50,
-		LeftoverLife: 24 * time.Hour, ResourceTags: 50, LayersPerImage: 4200}
+		LeftoverLife: 24 * time.Hour, ResourceTags: 50}
 }
 
 // Keys finds encryption keys (package keyring).

@@ -242,8 +242,9 @@ func TestPageTokens(t *testing.T) {
 	}
 	for name, c := range map[string][2]string{"other query": {"list b", token}, "junk": {"list a", "junk"}, "cut": {"list a", token[:10]},
 		"long": {"list a", strings.Repeat("A", 5000)}} {
-		wantCode(t, b.OpenPageToken(c[0], c[1], &key), registry.PageInvalid)
-		_ = name
+		if err := b.OpenPageToken(c[0], c[1], &key); registry.CodeOf(err) != registry.PageInvalid {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/smithy-go"
 
 	"github.com/berth-registry/berth/arn"
@@ -230,9 +231,12 @@ func TestAPIErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 	}
-	_, err = client(cred.AccessKeyID, cred.Secret.Reveal(), "", "us-east-1").StartImageScan(t.Context(), &ecr.StartImageScanInput{RepositoryName: aws.String("aa"), ImageId: nil}, func(o *ecr.Options) {})
-	if err == nil {
-		t.Error("a scan was started by a server that has no scanner")
+	// What is not built answers so by name.
+	_, err = client(cred.AccessKeyID, cred.Secret.Reveal(), "", "us-east-1").StartImageScan(t.Context(),
+		&ecr.StartImageScanInput{RepositoryName: aws.String("aa"), ImageId: &types.ImageIdentifier{ImageTag: aws.String("x")}})
+	var api smithy.APIError
+	if !errors.As(err, &api) || api.ErrorCode() != "UnknownOperationException" || !strings.Contains(api.ErrorMessage(), "StartImageScan") {
+		t.Errorf("a scan by a server that has no scanner: %v", err)
 	}
 }
 

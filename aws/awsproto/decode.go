@@ -108,7 +108,7 @@ func (d *decoder) mismatch(want string) error {
 	return fmt.Errorf("%s can not be converted to %s", got, want)
 }
 
-// enter opens an object or list; each iterates its elements.
+// each opens an object or list and runs fn at each of its elements.
 func (d *decoder) each(closing byte, fn func() error) error {
 	if d.depth++; d.depth > maxDepth {
 		return errDepth

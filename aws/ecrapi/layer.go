@@ -22,8 +22,6 @@ const (
 	maxPart = 20_971_520
 	// urlLife is how long a download URL opens its layer.
 	urlLife = 15 * time.Minute
-	// grantParam is the query parameter of the data plane that carries a grant.
-	grantParam = "berth-grant"
 )
 
 func (s *Service) BatchCheckLayerAvailability(ctx context.Context, in *ecr.BatchCheckLayerAvailabilityInput, _ ...options) (*ecr.BatchCheckLayerAvailabilityOutput, error) {
@@ -157,7 +155,7 @@ func (s *Service) GetDownloadUrlForLayer(ctx context.Context, in *ecr.GetDownloa
 			return err
 		}
 		grant := s.identity.IssueGrant(gate.CallerFrom(ctx).Principal, identity.Grant{Place: q.place, Repository: *in.RepositoryName, Digest: d}, urlLife)
-		out.DownloadUrl = aws.String(s.endpoint(ctx, q.place) + "/v2/" + *in.RepositoryName + "/blobs/" + d + "?" + grantParam + "=" + grant)
+		out.DownloadUrl = aws.String(s.endpoint(ctx, q.place) + "/v2/" + *in.RepositoryName + "/blobs/" + d + "?" + identity.GrantParam + "=" + grant)
 		return nil
 	})
 }

@@ -116,7 +116,7 @@ var table = map[string]row{
 
 var templateActions = []string{"CreateRepository", "PutLifecyclePolicy", "SetRepositoryPolicy"}
 
-// Action is how a request reaches the gate; also used by tests over the table.
+// call is what the gate is asked for one request of an operation.
 func (w row) call(op string, caller gate.Caller, q request) gate.Call {
 	c := gate.Call{Principal: caller.Principal, Service: SigningName, Action: op, Place: q.place, ReadOnly: w.reads}
 	if w.action != "" {

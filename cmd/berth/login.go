@@ -122,20 +122,15 @@ func authFiles(tool string) []string {
 	}
 	if tool != "docker" {
 		file := os.Getenv("REGISTRY_AUTH_FILE")
-		if file == "" {
-			dir := os.Getenv("XDG_RUNTIME_DIR")
-			if dir == "" {
-				dir = filepath.Join("/run/containers", fmt.Sprint(os.Getuid()))
-				if os.Getuid() != 0 {
-					dir = filepath.Join(home, ".config")
-				}
-				file = filepath.Join(dir, "auth.json")
-			} else {
-				file = filepath.Join(dir, "containers", "auth.json")
-			}
-			if os.Getuid() != 0 && os.Getenv("XDG_RUNTIME_DIR") == "" {
-				file = filepath.Join(dir, "containers", "auth.json")
-			}
+		runtime := os.Getenv("XDG_RUNTIME_DIR")
+		switch {
+		case file != "":
+		case runtime != "":
+			file = filepath.Join(runtime, "containers", "auth.json")
+		case os.Getuid() == 0:
+			file = "/run/containers/0/auth.json"
+		default:
+			file = filepath.Join(home, ".config", "containers", "auth.json")
 		}
 		out = append(out, file)
 	}
