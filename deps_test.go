@@ -19,7 +19,7 @@ const module = "github.com/berth-registry/berth"
 var kinds = map[string]string{
 	"arn": "leaf", "secret": "leaf", "sqldb": "leaf", "blob": "leaf", "blob/fsblob": "leaf", "blob/memblob": "leaf", "blob/keyring": "leaf",
 	"aws/awsproto": "leaf", "aws/sigv4": "leaf", "internal/digest": "leaf", "internal/vfs": "leaf", "internal/vfs/simfs": "leaf",
-	"registry/manifest": "leaf", "registry/lifecycle": "leaf",
+	"registry/manifest": "leaf", "registry/lifecycle": "leaf", "identity/policy": "leaf", "internal/strictjson": "leaf",
 	"gate": "core", "identity": "core", "registry": "core",
 	"oci": "front", "aws/ecrapi": "front",
 	"server": "server", "cmd/berth": "cmd", "bench": "cmd",

@@ -5,15 +5,14 @@
 package manifest
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/berth-registry/berth/internal/digest"
+	"github.com/berth-registry/berth/internal/strictjson"
 )
 
 // The accepted media types.
@@ -94,8 +93,8 @@ func Parse(contentType string, body []byte) (*Manifest, error) {
 	if len(body) > MaxSize {
 		return nil, invalid("it has %d bytes, %d are allowed", len(body), MaxSize)
 	}
-	if err := strict(body); err != nil {
-		return nil, err
+	if err := strictjson.Check(body, maxDepth); err != nil {
+		return nil, invalid("%w", err)
 	}
 	var d document
 	if err := json.Unmarshal(body, &d); err != nil {
@@ -231,69 +230,6 @@ func check(where string, d Descriptor) error {
 	}
 	if d.Size < 0 {
 		return invalid("%s.size is negative", where)
-	}
-	return nil
-}
-
-// strict refuses what lenient readers understand differently: text that is not
-// UTF-8, a byte order mark, duplicate keys, trailing data, deep nesting.
-func strict(body []byte) error {
-	if !utf8.Valid(body) {
-		return invalid("it is not UTF-8")
-	}
-	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
-		return invalid("it is not a JSON object")
-	}
-	if !json.Valid(body) {
-		return invalid("it is not JSON, or something follows the document")
-	}
-	return scan(body)
-}
-
-// scan walks a document that is known to be valid JSON and looks at the keys and
-// the depth of its objects.
-func scan(b []byte) error {
-	var stack []map[string]bool // keys of each open object, nil for a list
-	key := false                // a string now would be a key
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; c {
-		case '{', '[':
-			var keys map[string]bool
-			if c == '{' {
-				keys = map[string]bool{}
-			}
-			if stack = append(stack, keys); len(stack) > maxDepth {
-				return invalid("it nests deeper than %d", maxDepth)
-			}
-			key = c == '{'
-		case '}', ']':
-			stack = stack[:len(stack)-1]
-		case ',':
-			key = stack[len(stack)-1] != nil
-		case ':':
-			key = false
-		case '"':
-			start := i
-			for i++; b[i] != '"'; i++ {
-				if b[i] == '\\' {
-					i++
-				}
-			}
-			if !key {
-				continue
-			}
-			name := string(b[start+1 : i])
-			if strings.Contains(name, "\\") {
-				if err := json.Unmarshal(b[start:i+1], &name); err != nil {
-					return invalid("%v", err)
-				}
-			}
-			keys := stack[len(stack)-1]
-			if keys[name] {
-				return invalid("key %.100q appears twice", name)
-			}
-			keys[name] = true
-		}
 	}
 	return nil
 }
