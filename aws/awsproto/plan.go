@@ -12,7 +12,7 @@
 // nothing here knows what an operation means. Authentication and authorisation
 // happen around it.
 //
-// Protocols: awsJson 1.0 and 1.1.
+// Protocols: awsJson 1.0 and 1.1, awsQuery.
 package awsproto
 
 import (

@@ -3,10 +3,8 @@ package awsproto
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"reflect"
-	"strings"
 
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/traits"
@@ -23,10 +21,9 @@ const (
 
 // Service serves one SDK-shaped value.
 type Service struct {
-	codec   codec
-	version Version
-	target  string
-	ops     map[string]operation
+	codec codec
+	proto protocol
+	ops   map[string]operation
 	// Failed is told of errors that are not modelled exceptions: they are
 	// answered as InternalFailure without their text.
 	Failed func(ctx context.Context, op string, err error)
@@ -42,11 +39,28 @@ var (
 	errorType   = reflect.TypeFor[error]()
 )
 
-// New finds the operations of value: its exported methods of the shape
-// (ctx, *OpInput, ...func(*Options)) (*OpOutput, error). target is what comes
-// before the dot in X-Amz-Target.
+// protocol is how operations, inputs, outputs and errors travel.
+type protocol interface {
+	// operation names the operation that a request asks for, "" for none, and
+	// says whether the request is for this service at all.
+	operation(r *http.Request, body []byte) (name string, ours bool)
+	decode(c *codec, r *http.Request, body []byte, in any) error
+	reply(c *codec, w http.ResponseWriter, op string, out any) error
+	fail(c *codec, w http.ResponseWriter, err smithy.APIError)
+	// unknown and malformed are the codes for what cannot be understood.
+	unknown(r *http.Request, op string) smithy.APIError
+	malformed(err error) smithy.APIError
+}
+
+// New serves value over awsJson. Its operations are its exported methods of the
+// shape (ctx, *OpInput, ...func(*Options)) (*OpOutput, error). target is what
+// comes before the dot in X-Amz-Target.
 func New(target string, version Version, naming Naming, value any) *Service {
-	s := &Service{codec: codec{name: naming}, version: version, target: target, ops: map[string]operation{}}
+	return newService(jsonProtocol{target, version}, naming, value)
+}
+
+func newService(p protocol, naming Naming, value any) *Service {
+	s := &Service{codec: codec{name: naming}, proto: p, ops: map[string]operation{}}
 	v := reflect.ValueOf(value)
 	for i := range v.NumMethod() {
 		m := v.Type().Method(i)
@@ -71,24 +85,24 @@ func (s *Service) Operations() []string {
 }
 
 // Operation returns the operation a request names, and whether it is served.
-func (s *Service) Operation(r *http.Request) (name string, ok bool) {
-	prefix, name, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+func (s *Service) Operation(r *http.Request, body []byte) (name string, ok bool) {
+	name, ours := s.proto.operation(r, body)
 	_, ok = s.ops[name]
-	return name, ok && prefix == s.target
+	return name, ok && ours
 }
 
 // Serve answers one request whose body has been read (and its signature
 // verified) already.
 func (s *Service) Serve(w http.ResponseWriter, r *http.Request, body []byte) {
-	name, ok := s.Operation(r)
+	name, ok := s.Operation(r, body)
 	if !ok {
-		s.WriteError(w, r, &smithy.GenericAPIError{Code: "UnknownOperationException", Message: unknown(r)})
+		s.WriteError(w, s.proto.unknown(r, name))
 		return
 	}
 	op := s.ops[name]
 	in := reflect.New(op.in)
-	if err := s.codec.decode(body, in.Interface()); err != nil {
-		s.WriteError(w, r, &smithy.GenericAPIError{Code: "SerializationException", Message: err.Error()})
+	if err := s.proto.decode(&s.codec, r, body, in.Interface()); err != nil {
+		s.WriteError(w, s.proto.malformed(err))
 		return
 	}
 	out := op.fn.Call([]reflect.Value{reflect.ValueOf(r.Context()), in})
@@ -96,22 +110,9 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, body []byte) {
 		s.fail(w, r, name, err)
 		return
 	}
-	reply, err := s.codec.encode(nil, out[0].Interface())
-	if err != nil {
+	if err := s.proto.reply(&s.codec, w, name, out[0].Interface()); err != nil {
 		s.fail(w, r, name, err)
-		return
 	}
-	w.Header().Set("Content-Type", string(s.version))
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(reply) // a client that left gets nothing more
-}
-
-func unknown(r *http.Request) string {
-	target := r.Header.Get("X-Amz-Target")
-	if target == "" {
-		return "The request names no operation in X-Amz-Target."
-	}
-	return fmt.Sprintf("The operation %.200q is not implemented by this server.", target)
 }
 
 func (s *Service) fail(w http.ResponseWriter, r *http.Request, op string, err error) {
@@ -123,7 +124,18 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, op string, err er
 		api = &smithy.GenericAPIError{Code: "InternalFailure", Message: "The request could not be completed; the server's log says why.",
 			Fault: smithy.FaultServer}
 	}
-	s.WriteError(w, r, api)
+	s.WriteError(w, api)
+}
+
+// statuses are those of exceptions whose types carry no schema: of the services
+// themselves, and of IAM and STS.
+var statuses = map[string]int{
+	"ServiceUnavailable": 503, "ServiceUnavailableException": 503, "RequestEntityTooLargeException": 413, "RequestEntityTooLarge": 413,
+	"ServiceFailure": 500, "InternalFailure": 500,
+	"AccessDenied": 403, "InvalidClientTokenId": 403, "SignatureDoesNotMatch": 403, "MissingAuthenticationToken": 403, "ExpiredToken": 403,
+	"IDPRejectedClaim": 403, "NoSuchEntity": 404, "ReportNotPresent": 410,
+	"EntityAlreadyExists": 409, "DeleteConflict": 409, "LimitExceeded": 409, "EntityTemporarilyUnmodifiable": 409, "ConcurrentModification": 409,
+	"UnknownOperationException": 400,
 }
 
 // Status is the HTTP status of an exception: its modelled one, else by fault.
@@ -135,11 +147,8 @@ func Status(err smithy.APIError) int {
 			}
 		}
 	}
-	switch err.ErrorCode() {
-	case "ServiceUnavailable", "ServiceUnavailableException":
-		return http.StatusServiceUnavailable
-	case "RequestEntityTooLargeException":
-		return http.StatusRequestEntityTooLarge
+	if code, ok := statuses[err.ErrorCode()]; ok {
+		return code
 	}
 	if err.ErrorFault() == smithy.FaultServer {
 		return http.StatusInternalServerError
@@ -148,18 +157,6 @@ func Status(err smithy.APIError) int {
 }
 
 // WriteError answers with an exception: its code, message and other members.
-func (s *Service) WriteError(w http.ResponseWriter, _ *http.Request, err smithy.APIError) {
-	b := append([]byte(`{"__type":`), appendString(nil, err.ErrorCode())...)
-	members := append([]byte(`"message":`), appendString(nil, err.ErrorMessage())...)
-	if _, generic := err.(*smithy.GenericAPIError); !generic {
-		m, n, eerr := s.codec.appendMembers(nil, reflect.Indirect(reflect.ValueOf(err)))
-		if eerr == nil && n > 0 {
-			members = m
-		}
-	}
-	b = append(append(append(b, ','), members...), '}')
-	w.Header().Set("X-Amzn-ErrorType", err.ErrorCode())
-	w.Header().Set("Content-Type", string(s.version))
-	w.WriteHeader(Status(err))
-	_, _ = w.Write(b)
+func (s *Service) WriteError(w http.ResponseWriter, err smithy.APIError) {
+	s.proto.fail(&s.codec, w, err)
 }
