@@ -112,6 +112,9 @@ const (
 	KindRoot        Kind = "Root"
 	KindUser        Kind = "IAMUser"
 	KindAssumedRole Kind = "AssumedRole"
+	// KindWebIdentity is the holder of an identity provider's token, who may
+	// only ask for a role.
+	KindWebIdentity Kind = "WebIdentityUser"
 )
 
 // Principal is who makes a call. The zero value is nobody.

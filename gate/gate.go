@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/identity/policy"
 )
 
 // Call describes one API call, whichever protocol carried it.
@@ -29,18 +30,33 @@ type Call struct {
 	Resources []string
 	// ReadOnly says that the call changes nothing.
 	ReadOnly bool
+	// Keys are condition keys of this call beside the global ones, in lower case:
+	// aws:requesttag/…, aws:tagkeys and the service's own.
+	Keys map[string][]string
 }
 
 // Decision is an authoriser's answer to one action on one resource.
 type Decision struct {
 	Allowed bool
-	// Reason says which kind of policy decided, in AWS's words.
+	// Reason says which kind of policy decided: the clause that ends AWS's text.
 	Reason string
 }
 
 // Authorizer decides. Deny is its default.
 type Authorizer interface {
 	Authorize(ctx context.Context, c Call, action, resource string) (Decision, error)
+}
+
+// Guard is what stands before a resource: its policies and its tags.
+type Guard struct {
+	Policies []policy.Attached
+	Tags     map[string]string
+}
+
+// PolicySource knows the guards of the resources of a service. One that does not
+// exist has an empty guard, or that of what it would belong to.
+type PolicySource interface {
+	Guard(ctx context.Context, resource arn.ARN, action string) (Guard, error)
 }
 
 // Recorder keeps what happened. Record is called after the call, with its error,
@@ -58,7 +74,7 @@ type Denied struct {
 }
 
 func (d *Denied) Error() string {
-	return fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s because %s", d.Principal, d.Action, d.Resource, d.Reason)
+	return fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s", d.Principal, d.Action, d.Resource, d.Reason)
 }
 
 // ErrNobody is a call without a principal.

@@ -2,9 +2,10 @@
 // session credentials and the registry's authorization tokens; and it decides
 // what a principal may do.
 //
-// It does not parse HTTP or signatures, and holds nothing of other planes. The
-// only principals so far are the roots of accounts: they may do everything in
-// their own account and nothing elsewhere.
+// It owns users, groups, roles, policies, identity providers and sessions, and
+// joins what they say with the policies of resources, which others own
+// (gate.PolicySource). The language of policies is package policy, the tokens of
+// identity providers package webtoken. It does not parse HTTP or signatures.
 package identity
 
 import (
@@ -21,6 +22,8 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/gate"
+	"github.com/berth-registry/berth/identity/webtoken"
+	"github.com/berth-registry/berth/internal/fresh"
 	"github.com/berth-registry/berth/secret"
 	"github.com/berth-registry/berth/sqldb"
 )
@@ -48,39 +51,77 @@ var (
 	ErrExpired = errors.New("the token has expired")
 )
 
-// staleFor is how long a revoked key may go on working, on any node.
-const staleFor = 5 * time.Second
+// staleFor is how long what another node revoked may go on working here.
+const staleFor = 4 * time.Second
 
 // maxCached bounds each cache.
 const maxCached = 10_000
+
+// Options configures an Identity.
+type Options struct {
+	// Guards knows the policies and tags of resources; nil knows none.
+	Guards gate.PolicySource
+	// Keys finds the keys of identity providers; nil knows none.
+	Keys webtoken.Keys
+	// Now is the clock, nil the real one.
+	Now func() time.Time
+}
 
 // Identity is the plane. It is safe for concurrent use.
 type Identity struct {
 	db     *sqldb.DB
 	now    func() time.Time
+	guards gate.PolicySource
+	issuer webtoken.Keys
 	keys   *secret.Box // secrets at rest
 	tokens *secret.Box // registry authorization tokens
-	sess   *secret.Box // session tokens
+	sealed *secret.Box // sessions at rest
 	grants *secret.Box // download grants
+	pages  *secret.Box // page tokens
+	notes  *secret.Box // encoded authorisation messages
+
+	known     *fresh.Cache[string, found]
+	sessions  *fresh.Cache[string, *Session]
+	standings *fresh.Cache[standingKey, *standing]
+	open      *fresh.Cache[arn.Account, bool]
 
 	mu       sync.Mutex
-	keyCache map[string]cachedKey
 	verified map[[32]byte]Token
+	used     map[string]keyUse
+	recent   recentCalls
+	denials  bucket
 }
 
-type cachedKey struct {
+// found is the outcome of looking an access key up.
+type found struct {
 	Key
-	err   error
-	until time.Time
+	err error
 }
 
-// New makes the plane on a migrated database. now is the clock, nil the real one.
-func New(db *sqldb.DB, master *secret.Master, now func() time.Time) *Identity {
-	if now == nil {
-		now = time.Now
+// keyUse is a use of an access key that is still to be stored.
+type keyUse struct {
+	at              time.Time
+	service, region string
+}
+
+// New makes the plane on a migrated database.
+func New(db *sqldb.DB, master *secret.Master, o Options) *Identity {
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	return &Identity{db: db, now: now, keys: master.Box("access-keys"), tokens: master.Box("registry-token"),
-		sess: master.Box("session"), grants: master.Box("download-grant"), keyCache: map[string]cachedKey{}, verified: map[[32]byte]Token{}}
+	return &Identity{db: db, now: o.Now, guards: o.Guards, issuer: o.Keys, keys: master.Box("access-keys"), tokens: master.Box("registry-token"),
+		sealed: master.Box("sessions"), grants: master.Box("download-grant"), pages: master.Box("identity-pages"), notes: master.Box("authorization-message"),
+		known: fresh.New[string, found](staleFor, maxCached, o.Now), sessions: fresh.New[string, *Session](staleFor, maxCached, o.Now),
+		standings: fresh.New[standingKey, *standing](staleFor, maxCached, o.Now), open: fresh.New[arn.Account, bool](staleFor, maxCached, o.Now),
+		verified: map[[32]byte]Token{}, used: map[string]keyUse{}}
+}
+
+// forget drops what is cached, after a change.
+func (id *Identity) forget() {
+	id.known.Forget()
+	id.sessions.Forget()
+	id.standings.Forget()
+	id.open.Forget()
 }
 
 // Credentials are what a client signs with.
@@ -139,23 +180,26 @@ func (id *Identity) LookupKey(ctx context.Context, accessKeyID, sessionToken str
 	if sessionToken != "" || len(accessKeyID) > 4 && accessKeyID[:4] == "ASIA" {
 		return id.openSession(ctx, accessKeyID, sessionToken)
 	}
-	id.mu.Lock()
-	c, ok := id.keyCache[accessKeyID]
-	id.mu.Unlock()
-	if ok && id.now().Before(c.until) {
-		return c.Key, c.err
-	}
-	k, err := id.readKey(ctx, accessKeyID)
-	if err != nil && !errors.Is(err, ErrUnknownKey) {
+	f, err := id.known.Get(accessKeyID, func() (found, error) {
+		k, err := id.readKey(ctx, accessKeyID)
+		if err != nil && !errors.Is(err, ErrUnknownKey) {
+			return found{}, err
+		}
+		return found{k, err}, nil
+	})
+	if err != nil {
 		return Key{}, err
 	}
+	return f.Key, f.err
+}
+
+// Used notes that a key was used; it is stored within a minute.
+func (id *Identity) Used(accessKeyID, service string, region arn.Region) {
 	id.mu.Lock()
-	if len(id.keyCache) >= maxCached {
-		clear(id.keyCache)
+	defer id.mu.Unlock()
+	if len(id.used) < maxCached {
+		id.used[accessKeyID] = keyUse{id.now(), service, string(region)}
 	}
-	id.keyCache[accessKeyID] = cachedKey{k, err, id.now().Add(staleFor)}
-	id.mu.Unlock()
-	return k, err
 }
 
 // Account reports whether this deployment hosts an account.
@@ -163,24 +207,38 @@ func (id *Identity) Account(ctx context.Context, a arn.Account) (bool, error) {
 	return id.hasAccount(ctx, a)
 }
 
-var _ gate.Authorizer = (*Identity)(nil)
+// sessionsKept is how long the row of an ended session stays: registry tokens that
+// it asked for live longer than it.
+const sessionsKept = TokenLife + time.Hour
 
-// Authorize implements gate.Authorizer.
-func (id *Identity) Authorize(_ context.Context, c gate.Call, action, resource string) (gate.Decision, error) {
-	target := c.Place.Account
-	if resource != arn.Any {
-		a, err := arn.Parse(resource)
-		if err != nil {
-			return gate.Decision{}, err
+// denialsKept is how long explanations of denials stay.
+const denialsKept = 90 * 24 * time.Hour
+
+// Run does the plane's background work until ctx ends: it stores when keys were
+// used and removes ended sessions and old explanations.
+func (id *Identity) Run(ctx context.Context) {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			_ = id.Sweep(ctx) // the next round tries again
 		}
-		target = a.Account
 	}
-	if c.Principal.Kind == arn.KindRoot && c.Principal.Account == target {
-		return gate.Decision{Allowed: true}, nil
-	}
-	kind := "identity"
-	if c.Principal.Account != target {
-		kind = "resource"
-	}
-	return gate.Decision{Reason: "no " + kind + "-based policy allows the " + c.Service + ":" + action + " action"}, nil
+}
+
+// Sweep does one round of background work.
+func (id *Identity) Sweep(ctx context.Context) error {
+	id.mu.Lock()
+	used := id.used
+	id.used = map[string]keyUse{}
+	id.mu.Unlock()
+	return id.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
+		if err := touchKeys(tx, used); err != nil {
+			return err
+		}
+		return sweep(tx, id.now().Add(-sessionsKept), id.now().Add(-denialsKept))
+	})
 }

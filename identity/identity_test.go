@@ -30,7 +30,7 @@ func plane(t *testing.T, db *sqldb.DB) (*identity.Identity, *clock, identity.Cre
 		t.Fatal(err)
 	}
 	c := &clock{time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)}
-	id := identity.New(db, secret.NewMaster(make([]byte, 32)), c.now)
+	id := identity.New(db, secret.NewMaster(make([]byte, 32)), identity.Options{Now: c.now})
 	cred, err := id.EnsureAccount(t.Context(), account, "test", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -124,9 +124,12 @@ func TestToken(t *testing.T) {
 			}
 		}
 	}
-	other := identity.New(nil, secret.NewMaster(bytes.Repeat([]byte{1}, 32)), clock.now)
+	other := identity.New(nil, secret.NewMaster(bytes.Repeat([]byte{1}, 32)), identity.Options{Now: clock.now})
 	foreign, _ := other.IssueToken(k.Principal, account, "eu-west-1")
-	session := id.IssueSession(k.Principal, time.Hour)
+	session, err := id.SessionToken(ctx, k.Principal, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, bad := range map[string]string{"empty": "", "another deployment's": foreign, "a session token": session.SessionToken,
 		"long": strings.Repeat("A", 1<<20)} {
 		if _, err := id.VerifyToken(ctx, bad); !errors.Is(err, identity.ErrBadToken) {
@@ -147,7 +150,14 @@ func TestSession(t *testing.T) {
 	id, clock, cred := plane(t, sqldbtest.SQLite(t))
 	ctx := t.Context()
 	k, _ := id.LookupKey(ctx, cred.AccessKeyID, "")
-	a, b := id.IssueSession(k.Principal, time.Hour), id.IssueSession(k.Principal, time.Hour)
+	a, err := id.SessionToken(ctx, k.Principal, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := id.SessionToken(ctx, k.Principal, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
 	got, err := id.LookupKey(ctx, a.AccessKeyID, a.SessionToken)
 	if err != nil || got.Secret != a.Secret || got.Principal.ARN != k.Principal.ARN || got.Principal.AccessKeyID != a.AccessKeyID {
 		t.Errorf("%+v, %v", got, err)
@@ -184,6 +194,9 @@ func TestGrant(t *testing.T) {
 
 func TestAuthorize(t *testing.T) {
 	id, _, _ := plane(t, sqldbtest.SQLite(t))
+	if _, _, err := id.CreateAccount(t.Context(), "000000000098", "other"); err != nil {
+		t.Fatal(err)
+	}
 	here := arn.Place{Account: account, Region: "eu-west-1"}
 	for _, c := range []struct {
 		who      arn.Principal
@@ -193,10 +206,11 @@ func TestAuthorize(t *testing.T) {
 	}{
 		{arn.Root(account), arn.Repository(here, "a").String(), true, ""},
 		{arn.Root(account), "*", true, ""},
-		{arn.Root("000000000099"), arn.Repository(here, "a").String(), false, "no resource-based policy allows the ecr:PutImage action"},
-		{arn.Root("000000000099"), "*", false, "no resource-based policy allows the ecr:PutImage action"},
-		{arn.Principal{Kind: arn.KindUser, Account: account, ARN: "arn:aws:iam::000000000012:user/u"}, "*", false,
-			"no identity-based policy allows the ecr:PutImage action"},
+		{arn.Root("000000000099"), arn.Repository(here, "a").String(), false, "because no identity-based policy allows the ecr:PutImage action"}, // no such account
+		{arn.Root("000000000098"), arn.Repository(here, "a").String(), false, "because no resource-based policy allows the ecr:PutImage action"},
+		{arn.Root("000000000098"), "*", false, "because no resource-based policy allows the ecr:PutImage action"},
+		{arn.Principal{Kind: arn.KindUser, Account: account, ID: "AIDANOBODY", ARN: "arn:aws:iam::000000000012:user/u"}, "*", false,
+			"because no identity-based policy allows the ecr:PutImage action"},
 	} {
 		d, err := id.Authorize(context.Background(), gate.Call{Principal: c.who, Place: here, Service: "ecr"}, "PutImage", c.resource)
 		if err != nil || d.Allowed != c.allowed || d.Reason != c.reason {

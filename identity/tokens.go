@@ -3,7 +3,6 @@ package identity
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"time"
@@ -38,7 +37,6 @@ type payload struct {
 	Key      string      `json:"c"`
 	Registry arn.Account `json:"r,omitempty"`
 	Region   arn.Region  `json:"g,omitempty"`
-	Secret   string      `json:"s,omitempty"`
 	Expires  int64       `json:"e"`
 }
 
@@ -108,40 +106,24 @@ func (id *Identity) VerifyToken(ctx context.Context, password string) (Token, er
 	if !id.now().Before(t.Expires) {
 		return Token{}, ErrExpired
 	}
-	if key := t.Principal.AccessKeyID; len(key) > 4 && key[:4] != "ASIA" {
-		k, err := id.LookupKey(ctx, key, "")
-		if err != nil {
-			return Token{}, err
-		}
-		if k.Principal.ARN != t.Principal.ARN {
-			return Token{}, ErrUnknownKey
-		}
-	}
-	return t, nil
+	return t, id.alive(ctx, t.Principal)
 }
 
-// IssueSession makes temporary credentials that act as a principal. They are
-// stateless: the session token carries them, sealed.
-func (id *Identity) IssueSession(p arn.Principal, life time.Duration) Credentials {
-	c := Credentials{AccessKeyID: newKeyID("ASIA"), Secret: newSecret(), Expires: id.now().Add(life).Truncate(time.Second)}
-	t := payloadOf(p)
-	t.Key, t.Secret, t.Expires = c.AccessKeyID, c.Secret.Reveal(), c.Expires.Unix()
-	c.SessionToken = seal(id.sess, t, "")
-	return c
-}
-
-func (id *Identity) openSession(_ context.Context, accessKeyID, token string) (Key, error) {
-	p, err := unseal(id.sess, token, "")
-	if err != nil {
-		return Key{}, err
+// alive checks that what a token stands for is still there: ErrUnknownKey. A
+// session may have ended meanwhile; its role must not.
+func (id *Identity) alive(ctx context.Context, p arn.Principal) error {
+	if temporary(p.AccessKeyID) {
+		s, err := id.session(ctx, p.AccessKeyID)
+		if err == nil && s.Principal != p {
+			err = ErrUnknownKey
+		}
+		return err
 	}
-	if subtle.ConstantTimeCompare([]byte(p.Key), []byte(accessKeyID)) != 1 {
-		return Key{}, ErrBadToken
+	k, err := id.LookupKey(ctx, p.AccessKeyID, "")
+	if err == nil && k.Principal.ID != p.ID {
+		err = ErrUnknownKey
 	}
-	if id.now().Unix() >= p.Expires {
-		return Key{}, ErrExpired
-	}
-	return Key{Principal: p.principal(), Secret: secret.String(p.Secret)}, nil
+	return err
 }
 
 // GrantParam is the query parameter of a download URL that carries a grant.
@@ -173,4 +155,23 @@ func (id *Identity) OpenGrant(token, repository, digest string) (arn.Principal, 
 		return arn.Principal{}, arn.Place{}, ErrExpired
 	}
 	return p.principal(), arn.Place{Account: p.Registry, Region: p.Region}, nil
+}
+
+// PageToken makes an opaque token for the page after last, of a query.
+func (id *Identity) PageToken(query, last string) string {
+	return base64.RawURLEncoding.EncodeToString(id.pages.Seal([]byte(last), query))
+}
+
+// OpenPageToken reads a page token of the same query, "" being the first page:
+// ValidationError.
+func (id *Identity) OpenPageToken(query, token string) (string, error) {
+	if token == "" {
+		return "", nil
+	}
+	if b, err := base64.RawURLEncoding.DecodeString(token); err == nil && len(token) < 4096 {
+		if last, err := id.pages.Open(b, query); err == nil {
+			return string(last), nil
+		}
+	}
+	return "", fail(ValidationError, "Invalid Marker.")
 }

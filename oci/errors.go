@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/registry"
@@ -64,6 +65,7 @@ var answers = map[registry.Code]answer{
 type protocolError struct {
 	answer
 	message string
+	retry   time.Duration // after which to come again; 0 says nothing
 }
 
 func (e *protocolError) Error() string { return e.code + ": " + e.message }
@@ -88,7 +90,8 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) (unexpected b
 	switch {
 	case errors.As(err, &denied):
 		a = answer{http.StatusForbidden, "DENIED"}
-		list = []wireError{{Code: a.code, Message: denied.Error()}}
+		// docker prints the message alone: it must hold what "berth explain" wants.
+		list = []wireError{{Code: a.code, Message: denied.Error() + " (request " + gate.CallerFrom(r.Context()).RequestID + ")"}}
 	case errors.As(err, &p):
 		a = p.answer
 		list = []wireError{{Code: a.code, Message: p.message}}
@@ -110,6 +113,9 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) (unexpected b
 	}
 	if a.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "2")
+	}
+	if p != nil && p.retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(p.retry/time.Second)+1))
 	}
 	b, merr := json.Marshal(map[string][]wireError{"errors": list})
 	if merr != nil {

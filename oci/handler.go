@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/gate"
@@ -19,18 +20,25 @@ type Locator interface {
 	Locate(r *http.Request, t identity.Token) arn.Place
 }
 
+// Failures counts failed logins. One more than the limit allows is answered with
+// how long to wait.
+type Failures interface {
+	Failed(address, who string) (wait time.Duration, tooMany bool)
+}
+
 // Handler serves the API.
 type Handler struct {
 	registry *registry.Registry
 	identity *identity.Identity
 	gate     *gate.Gate
 	locate   Locator
+	failures Failures
 	log      *slog.Logger
 }
 
 // New makes the front end.
-func New(r *registry.Registry, id *identity.Identity, g *gate.Gate, l Locator, log *slog.Logger) *Handler {
-	return &Handler{r, id, g, l, log}
+func New(r *registry.Registry, id *identity.Identity, g *gate.Gate, l Locator, f Failures, log *slog.Logger) *Handler {
+	return &Handler{r, id, g, l, f, log}
 }
 
 // exchange is one request on its way.
@@ -90,12 +98,12 @@ func (h *Handler) serve(x *exchange) error {
 	e, ok := find(q.Kind, x.r.Method)
 	switch {
 	case q.Kind == KindUnknown:
-		return &protocolError{answer{http.StatusNotFound, "UNSUPPORTED"}, "The registry has nothing at this path"}
+		return &protocolError{answer: answer{http.StatusNotFound, "UNSUPPORTED"}, message: "The registry has nothing at this path"}
 	case !ok:
 		x.w.Header().Set("Allow", allow(q.Kind))
-		return &protocolError{answer{http.StatusMethodNotAllowed, "UNSUPPORTED"}, "The operation is not supported: " + x.r.Method}
+		return &protocolError{answer: answer{http.StatusMethodNotAllowed, "UNSUPPORTED"}, message: "The operation is not supported: " + x.r.Method}
 	case x.r.Header.Get("Content-Encoding") != "":
-		return &protocolError{answer{http.StatusUnsupportedMediaType, "UNSUPPORTED"}, "Request bodies must not be encoded"}
+		return &protocolError{answer: answer{http.StatusUnsupportedMediaType, "UNSUPPORTED"}, message: "Request bodies must not be encoded"}
 	}
 	if e.action == "" {
 		return e.serve(h, x)
@@ -119,7 +127,7 @@ func (h *Handler) authenticate(x *exchange) error {
 		if grant := x.r.URL.Query().Get(identity.GrantParam); grant != "" && (x.r.Method == http.MethodGet || x.r.Method == http.MethodHead) {
 			who, place, err := h.identity.OpenGrant(grant, x.Repository, x.Reference)
 			if err != nil {
-				return &protocolError{answer{http.StatusForbidden, "DENIED"}, "This download URL is not valid here or has expired; ask for a new one"}
+				return &protocolError{answer: answer{http.StatusForbidden, "DENIED"}, message: "This download URL is not valid here or has expired; ask for a new one"}
 			}
 			x.who, x.place = who, place
 		}
@@ -132,8 +140,11 @@ func (h *Handler) authenticate(x *exchange) error {
 		t, err := h.identity.VerifyToken(x.r.Context(), password)
 		switch {
 		case errors.Is(err, identity.ErrExpired):
-			return &protocolError{answer{http.StatusForbidden, "DENIED"}, "Your authorization token has expired. Reauthenticate and try again."}
+			return &protocolError{answer: answer{http.StatusForbidden, "DENIED"}, message: "Your authorization token has expired. Reauthenticate and try again."}
 		case errors.Is(err, identity.ErrBadToken), errors.Is(err, identity.ErrUnknownKey):
+			if wait, tooMany := h.failures.Failed(caller.SourceIP, "registry"); tooMany {
+				return &protocolError{answer{http.StatusTooManyRequests, "TOOMANYREQUESTS"}, "Too many failed logins from this address; try again later", wait}
+			}
 			return errUnauthorized
 		case err != nil:
 			return err

@@ -63,7 +63,7 @@ func (h *Handler) headBlob(x *exchange) error {
 // blobError gives a missing layer the code it has when it is asked for itself.
 func blobError(err error) error {
 	if registry.CodeOf(err) == registry.LayersNotFound {
-		return &protocolError{answer{http.StatusNotFound, "BLOB_UNKNOWN"}, "The blob is not known to the repository"}
+		return &protocolError{answer: answer{http.StatusNotFound, "BLOB_UNKNOWN"}, message: "The blob is not known to the repository"}
 	}
 	return err
 }
@@ -140,7 +140,7 @@ func parseRange(header string, size int64) (byteRange, error) {
 	if header == "" || !ok || strings.Contains(spec, ",") {
 		return whole, nil
 	}
-	bad := &protocolError{answer{http.StatusRequestedRangeNotSatisfiable, "SIZE_INVALID"}, "The requested range is not within the blob"}
+	bad := &protocolError{answer: answer{http.StatusRequestedRangeNotSatisfiable, "SIZE_INVALID"}, message: "The requested range is not within the blob"}
 	from, to, ok := strings.Cut(strings.TrimSpace(spec), "-")
 	if !ok {
 		return whole, bad

@@ -252,8 +252,12 @@ func (h *Handler) putManifest(x *exchange) error {
 	if err != nil {
 		return &registry.Error{Code: registry.ManifestInvalid, Message: "the body broke off", Err: err}
 	}
+	session, err := h.identity.SessionOf(x.ctx, x.who)
+	if err != nil {
+		return err
+	}
 	put, err := h.registry.PutImage(x.ctx, registry.NewImage{Place: x.place, Repository: x.Repository, Tag: id.Tag, Digest: id.Digest,
-		MediaType: contentType, Body: body, Principal: x.who})
+		MediaType: contentType, Body: body, Principal: x.who, Origin: session.Origin()})
 	if err != nil {
 		return err
 	}
@@ -276,7 +280,7 @@ func (h *Handler) deleteManifest(x *exchange) error {
 	}
 	_, err := h.registry.DeleteImage(x.ctx, x.place, x.Repository, id)
 	if errors.Is(err, registry.ErrReferenced) {
-		return &protocolError{answer{http.StatusConflict, "DENIED"}, "The image is part of an index that is still in the repository; delete the index first"}
+		return &protocolError{answer: answer{http.StatusConflict, "DENIED"}, message: "The image is part of an index that is still in the repository; delete the index first"}
 	}
 	if err != nil {
 		return err

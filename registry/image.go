@@ -27,6 +27,7 @@ type Image struct {
 	PushedBy     string
 	Tags         []string
 	Body         []byte
+	origin       map[string]string // written, read by Origin alone
 }
 
 // NewImage is a manifest to be stored.
@@ -38,6 +39,8 @@ type NewImage struct {
 	MediaType  string // "" lets the manifest say it
 	Body       []byte
 	Principal  arn.Principal
+	// Origin is what the pusher's workload identity claims, nil for none.
+	Origin map[string]string
 }
 
 // Put is what PutImage did.
@@ -74,7 +77,7 @@ func (r *Registry) PutImage(ctx context.Context, n NewImage) (*Put, error) {
 		return nil, fail(ImageDigestDoesNotMatch, "The manifest has the digest %s, not %s", digest.SHA256(n.Body), dgst)
 	}
 	put := &Put{Image: Image{Digest: dgst, MediaType: m.MediaType, ArtifactType: m.ArtifactType, ConfigType: m.ConfigType, Size: m.Size,
-		PushedAt: r.now().UTC().Truncate(time.Microsecond), PushedBy: n.Principal.ARN, Body: n.Body}}
+		PushedAt: r.now().UTC().Truncate(time.Microsecond), PushedBy: n.Principal.ARN, Body: n.Body, origin: n.Origin}}
 	if m.Subject != nil {
 		put.Subject = m.Subject.Digest
 	}

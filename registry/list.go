@@ -2,6 +2,8 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
+	"time"
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/registry/manifest"
@@ -129,4 +131,31 @@ func (r *Registry) Referrers(ctx context.Context, p arn.Place, repo, subject str
 		out = append(out, Referrer{*img, m.Annotations})
 	}
 	return out, nil
+}
+
+// Origin tells who pushed an image and what their workload identity claimed.
+type Origin struct {
+	Digest   string
+	Tags     []string
+	PushedAt time.Time
+	PushedBy string // ARN
+	Claims   map[string]string
+}
+
+// Origin returns where an image came from: RepositoryNotFound, ImageNotFound.
+func (r *Registry) Origin(ctx context.Context, p arn.Place, repo string, id ImageID) (*Origin, error) {
+	img, err := r.DescribeImage(ctx, p, repo, id)
+	if err != nil {
+		return nil, err
+	}
+	rp, err := r.Repository(ctx, p, repo)
+	if err != nil {
+		return nil, err
+	}
+	o := &Origin{Digest: img.Digest, Tags: img.Tags, PushedAt: img.PushedAt, PushedBy: img.PushedBy, Claims: map[string]string{}}
+	text, err := r.readOrigin(ctx, rp, img.Digest)
+	if err == nil && text != "" {
+		err = json.Unmarshal([]byte(text), &o.Claims)
+	}
+	return o, storage(err)
 }

@@ -26,6 +26,7 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/blob"
+	"github.com/berth-registry/berth/internal/fresh"
 	"github.com/berth-registry/berth/secret"
 	"github.com/berth-registry/berth/sqldb"
 )
@@ -93,6 +94,7 @@ type Registry struct {
 	pulls  pulls
 	leases leases
 	cache  *cache
+	guards *fresh.Cache[guardKey, guard]
 }
 
 // New makes the plane on a migrated database.
@@ -110,7 +112,7 @@ func New(db *sqldb.DB, blobs *blob.Blobs, master *secret.Master, o Options) *Reg
 	rand.Read(node[:])
 	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, now: o.Now, log: o.Log,
 		node: hex.EncodeToString(node[:]), live: newSessions(), pulls: newPulls(), leases: newLeases(),
-		cache: newCache(db.SingleProcess())}
+		cache: newCache(db.SingleProcess()), guards: fresh.New[guardKey, guard](guardLife, maxGuards, o.Now)}
 }
 
 // newID makes a positive random id.

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/identity/policy"
 	"github.com/berth-registry/berth/sqldb"
 )
 
@@ -84,6 +85,7 @@ func (r *Registry) CreateRepository(ctx context.Context, n NewRepository) (*Repo
 		}
 		return insertRepository(tx, repo)
 	})
+	r.guards.Forget()
 	if errors.Is(err, sqldb.ErrUnique) {
 		return nil, fail(RepositoryAlreadyExists, "The repository with name '%s' already exists in the registry with id '%s'", n.Name, n.Place.Account)
 	}
@@ -172,6 +174,7 @@ func (r *Registry) DeleteRepository(ctx context.Context, p arn.Place, name strin
 		return nil, storage(err)
 	}
 	r.cache.dropAll()
+	r.guards.Forget()
 	r.live.dropRepository(gone.ID)
 	return gone, nil
 }
@@ -191,6 +194,7 @@ func (r *Registry) change(ctx context.Context, p arn.Place, name string, fn func
 		out = repo
 		return updateRepository(tx, repo)
 	})
+	r.guards.Forget()
 	if err != nil {
 		return nil, storage(err)
 	}
@@ -214,7 +218,7 @@ func (r *Registry) SetScanOnPush(ctx context.Context, p arn.Place, name string, 
 
 // SetPolicy stores a repository's policy text, checked before.
 func (r *Registry) SetPolicy(ctx context.Context, p arn.Place, name, text string) (*Repository, error) {
-	if err := checkPolicyText("PolicyText", text, true); err != nil {
+	if err := CheckPolicy("PolicyText", text, policy.Repository); err != nil {
 		return nil, err
 	}
 	return r.change(ctx, p, name, func(repo *Repository) error { repo.Policy = text; return nil })

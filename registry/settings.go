@@ -3,12 +3,13 @@ package registry
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/identity/policy"
 	"github.com/berth-registry/berth/registry/lifecycle"
 	"github.com/berth-registry/berth/sqldb"
 )
@@ -58,6 +59,7 @@ func (r *Registry) PutAccountSetting(ctx context.Context, p arn.Place, name, val
 		return fail(Validation, "Invalid parameter at 'value' failed to satisfy constraint: 'Member must satisfy enum value set: [%s]'", strings.Join(values, ", "))
 	}
 	err := r.writeSetting(ctx, p, "account/"+name, value)
+	r.guards.Forget()
 	r.cache.drop(cacheKey{place: p, kind: 's', ref: name})
 	return err
 }
@@ -77,9 +79,10 @@ func noRegistryPolicy(p arn.Place) error {
 
 // PutRegistryPolicy stores the registry's policy text, checked before.
 func (r *Registry) PutRegistryPolicy(ctx context.Context, p arn.Place, text string) error {
-	if err := checkPolicyText("policyText", text, false); err != nil {
+	if err := CheckPolicy("policyText", text, policy.Registry); err != nil {
 		return err
 	}
+	defer r.guards.Forget()
 	return r.writeSetting(ctx, p, "policy", text)
 }
 
@@ -97,6 +100,7 @@ func (r *Registry) DeleteRegistryPolicy(ctx context.Context, p arn.Place) (strin
 		}
 		return putSetting(tx, p, "policy", "")
 	})
+	r.guards.Forget()
 	return text, storage(err)
 }
 
@@ -202,70 +206,14 @@ func checkLifecycle(text string) error {
 // maxPolicy is the longest repository or registry policy, in characters.
 const maxPolicy = 10_240
 
-// checkPolicyText checks the form of a resource policy; whom it names is checked
-// where policies are evaluated. In a repository policy Principal is required.
-func checkPolicyText(parameter, text string, principal bool) error {
-	if len(text) > maxPolicy {
+// CheckPolicy checks the text of a repository or registry policy: InvalidParameter,
+// naming the parameter. Whom it names is the front end's to resolve.
+func CheckPolicy(parameter, text string, kind policy.Kind) error {
+	if utf8.RuneCountInString(text) > maxPolicy {
 		return constraint(parameter, "Member must have length less than or equal to %d", maxPolicy)
 	}
-	if err := policyForm(text, principal); err != nil {
-		return constraint(parameter, "Invalid policy: %s", err)
-	}
-	return nil
-}
-
-func policyForm(text string, principal bool) error {
-	var doc struct {
-		Version   string
-		ID        string `json:"Id"`
-		Statement json.RawMessage
-	}
-	dec := json.NewDecoder(strings.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&doc); err != nil {
-		return fmt.Errorf("it is not a policy document: %w", err)
-	}
-	if dec.More() {
-		return fmt.Errorf("something follows the document")
-	}
-	if doc.Version != "" && doc.Version != "2012-10-17" && doc.Version != "2008-10-17" {
-		return fmt.Errorf("the Version must be 2012-10-17 or 2008-10-17")
-	}
-	var statements []map[string]json.RawMessage
-	if err := json.Unmarshal(doc.Statement, &statements); err != nil {
-		var one map[string]json.RawMessage
-		if err := json.Unmarshal(doc.Statement, &one); err != nil {
-			return fmt.Errorf("the Statement must be a statement or a list of them")
-		}
-		statements = append(statements, one)
-	}
-	if len(statements) == 0 {
-		return fmt.Errorf("the Statement is missing")
-	}
-	for i, s := range statements {
-		if err := statementForm(s, principal); err != nil {
-			return fmt.Errorf("statement %d: %w", i+1, err)
-		}
-	}
-	return nil
-}
-
-var statementElements = []string{"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
-
-func statementForm(s map[string]json.RawMessage, principal bool) error {
-	for k := range s {
-		if !slices.Contains(statementElements, k) {
-			return fmt.Errorf("unknown element %.100q", k)
-		}
-	}
-	if e := string(s["Effect"]); e != `"Allow"` && e != `"Deny"` {
-		return fmt.Errorf("the Effect must be Allow or Deny")
-	}
-	if (s["Action"] == nil) == (s["NotAction"] == nil) {
-		return fmt.Errorf("want Action or NotAction")
-	}
-	if principal && (s["Principal"] == nil) == (s["NotPrincipal"] == nil) {
-		return fmt.Errorf("want Principal or NotPrincipal")
+	if _, err := policy.Parse(text, kind); err != nil {
+		return constraint(parameter, "Invalid policy: %s", policy.Why(err))
 	}
 	return nil
 }

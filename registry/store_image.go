@@ -164,10 +164,23 @@ func txReferenced(tx *sqldb.Tx, rp *Repository, digest string) (bool, error) {
 
 func insertImage(tx *sqldb.Tx, rp *Repository, i *Image, depth int64) error {
 	_, err := tx.Exec(`insert into images (account, region, repo, digest, media_type, artifact_type, config_type, subject, depth, size,
-		tag_count, pushed_at, pulled_at, pushed_by, body) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, 0, $12, $13)`,
+		tag_count, pushed_at, pulled_at, pushed_by, body, origin) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, 0, $12, $13, $14)`,
 		rp.Place.Account, rp.Place.Region, rp.ID, i.Digest, i.MediaType, i.ArtifactType, i.ConfigType, i.Subject, depth, i.Size,
-		micros(i.PushedAt), i.PushedBy, i.Body)
+		micros(i.PushedAt), i.PushedBy, i.Body, originText(i.origin))
 	return err
+}
+
+func originText(claims map[string]string) string {
+	if len(claims) == 0 {
+		return ""
+	}
+	return jsonText(claims)
+}
+
+func (r *Registry) readOrigin(ctx context.Context, rp *Repository, digest string) (text string, err error) {
+	err = r.db.QueryRow(ctx, []any{&text}, "select origin from images where account = $1 and region = $2 and repo = $3 and digest = $4",
+		rp.Place.Account, rp.Place.Region, rp.ID, digest)
+	return text, err
 }
 
 func insertReferences(tx *sqldb.Tx, rp *Repository, digest string, m *manifest.Manifest) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/identity/policy"
 	"github.com/berth-registry/berth/sqldb"
 )
 
@@ -72,7 +73,7 @@ func (r *Registry) check(t *Template) error {
 		return err
 	}
 	if t.Policy != "" {
-		if err := checkPolicyText("repositoryPolicy", t.Policy, true); err != nil {
+		if err := CheckPolicy("repositoryPolicy", t.Policy, policy.Repository); err != nil {
 			return err
 		}
 	}

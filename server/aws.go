@@ -15,6 +15,7 @@ import (
 	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/aws/ecrapi"
 	"github.com/berth-registry/berth/aws/sigv4"
+	"github.com/berth-registry/berth/aws/stsapi"
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity"
 )
@@ -33,82 +34,152 @@ const (
 	largeBodies = 4
 )
 
+// messageHeader carries what sts:DecodeAuthorizationMessage explains.
+const messageHeader = "X-Berth-Authorization-Message"
+
+// awsService is one service and how it words errors.
+type awsService struct {
+	*awsproto.Service
+	query bool // awsQuery, not awsJson
+}
+
 // awsFront authenticates signed requests and hands them to the service that
 // their signature names.
 type awsFront struct {
 	identity *identity.Identity
-	services map[string]*awsproto.Service // by signing name
-	fallback *awsproto.Service            // writes errors before a service is known
+	services map[string]awsService // by signing name
+	failures *failures
 	large    chan struct{}
 	log      *slog.Logger
 }
 
-func newAWSFront(id *identity.Identity, ecr *ecrapi.Service, log *slog.Logger) *awsFront {
-	f := &awsFront{identity: id, services: map[string]*awsproto.Service{ecrapi.SigningName: ecr.Handler()}, large: make(chan struct{}, largeBodies), log: log}
-	f.fallback = f.services[ecrapi.SigningName]
-	for name, s := range f.services {
+func newAWSFront(id *identity.Identity, services map[string]awsService, f *failures, log *slog.Logger) *awsFront {
+	for name, s := range services {
 		s.Failed = func(ctx context.Context, op string, err error) {
 			log.Error("API call failed", "service", name, "operation", op, "request", gate.CallerFrom(ctx).RequestID, "error", err)
 		}
 	}
-	return f
+	return &awsFront{identity: id, services: services, failures: f, large: make(chan struct{}, largeBodies), log: log}
 }
 
-func apiError(code, message string) smithy.APIError {
+// apiErrors are the ways a request can fail before its service has it, as awsJson
+// and as awsQuery word them.
+var apiErrors = map[string]string{
+	"MissingAuthenticationTokenException": "MissingAuthenticationToken", "IncompleteSignatureException": "IncompleteSignature",
+	"UnrecognizedClientException": "InvalidClientTokenId", "InvalidSignatureException": "SignatureDoesNotMatch", "ExpiredTokenException": "ExpiredToken",
+	"UnknownOperationException": "InvalidAction", "SerializationException": "MalformedInput", "RequestEntityTooLargeException": "RequestEntityTooLarge",
+	"ThrottlingException": "Throttling", "ServiceUnavailableException": "ServiceUnavailable", "RequestTimeoutException": "RequestTimeout",
+}
+
+func apiError(code, message string) *smithy.GenericAPIError {
 	return &smithy.GenericAPIError{Code: code, Message: message}
 }
 
+// isQuery reports whether a request is in awsQuery's form.
+func isQuery(r *http.Request) bool {
+	return r.Header.Get("X-Amz-Target") == "" && (strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") ||
+		strings.Contains(r.URL.RawQuery, "Action="))
+}
+
 func (f *awsFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-Amzn-Requestid", gate.CallerFrom(r.Context()).RequestID)
+	caller := gate.CallerFrom(r.Context())
+	w.Header().Set("X-Amzn-Requestid", caller.RequestID)
 	ctl := http.NewResponseController(w)
 	_ = ctl.SetReadDeadline(time.Now().Add(bodyTime)) // not every connection can
 	service, body, caller, apiErr := f.authenticate(r)
 	_ = ctl.SetReadDeadline(time.Time{})
 	if apiErr != nil {
-		f.fallback.WriteError(w, r, apiErr)
+		f.refuse(w, r, apiErr)
 		return
 	}
 	if len(body) > maxBody {
 		defer func() { <-f.large }()
 	}
+	if !caller.Principal.IsZero() {
+		w = &messenger{w, func() string { return f.identity.MessageOf(caller.Principal.Account, caller.RequestID) }}
+	}
 	service.Serve(w, r.WithContext(gate.WithCaller(r.Context(), caller)), body)
+}
+
+// messenger adds the authorisation message to answers that can be denials.
+type messenger struct {
+	http.ResponseWriter
+	message func() string
+}
+
+func (m *messenger) WriteHeader(status int) {
+	if status == http.StatusBadRequest || status == http.StatusForbidden {
+		m.Header().Set(messageHeader, m.message())
+	}
+	m.ResponseWriter.WriteHeader(status)
+}
+
+// refuse answers in the words of the protocol that the request is in.
+func (f *awsFront) refuse(w http.ResponseWriter, r *http.Request, err *smithy.GenericAPIError) {
+	name := ecrapi.SigningName
+	if isQuery(r) {
+		name = stsapi.SigningName
+		err.Code = apiErrors[err.Code]
+	}
+	f.services[name].WriteError(w, err)
 }
 
 // authenticate finds the caller and the service, and reads the body, which the
 // signature covers. A body over maxBody holds one of the large slots.
-func (f *awsFront) authenticate(r *http.Request) (*awsproto.Service, []byte, gate.Caller, smithy.APIError) {
+func (f *awsFront) authenticate(r *http.Request) (awsService, []byte, gate.Caller, *smithy.GenericAPIError) {
 	caller := gate.CallerFrom(r.Context())
+	none := awsService{}
 	sig, err := sigv4.Parse(r)
+	if errors.Is(err, sigv4.ErrMissing) && isQuery(r) {
+		body, apiErr := f.readBody(r)
+		if apiErr == nil && awsproto.QueryAction(r, body) == stsapi.Unsigned {
+			return f.services[stsapi.SigningName], body, caller, nil
+		}
+	}
 	if err != nil {
-		return nil, nil, caller, signatureError(err)
+		return none, nil, caller, signatureError(err)
 	}
 	if sig.Presigned { // no operation here may be called by URL
-		return nil, nil, caller, apiError("IncompleteSignatureException", "Sign this request in its Authorization header.")
+		return none, nil, caller, apiError("IncompleteSignatureException", "Sign this request in its Authorization header.")
 	}
 	service, ok := f.services[sig.Service]
 	if !ok {
-		return nil, nil, caller, apiError("UnknownOperationException", "This server does not have the service '"+printable(sig.Service)+"'.")
+		return none, nil, caller, apiError("UnknownOperationException", "This server does not have the service '"+printable(sig.Service)+"'.")
 	}
 	region := arn.Region(sig.Region)
 	if !region.Valid() {
-		return nil, nil, caller, apiError("InvalidSignatureException", "Credential should be scoped to a valid region.")
+		return none, nil, caller, apiError("InvalidSignatureException", "Credential should be scoped to a valid region.")
 	}
 	key, err := f.identity.LookupKey(r.Context(), sig.AccessKeyID, sig.SessionToken)
 	if err != nil {
-		return nil, nil, caller, f.keyError(err)
+		return none, nil, caller, f.failed(caller, sig.AccessKeyID, f.keyError(err))
 	}
 	body, apiErr := f.readBody(r)
 	if apiErr != nil {
-		return nil, nil, caller, apiErr
+		return none, nil, caller, apiErr
 	}
 	if err := sig.Verify(r, key.Secret.Reveal(), time.Now(), sigv4.BodyHash(body)); err != nil {
 		if len(body) > maxBody {
 			<-f.large
 		}
-		return nil, nil, caller, signatureError(err)
+		return none, nil, caller, f.failed(caller, sig.AccessKeyID, signatureError(err))
 	}
 	caller.Principal, caller.Region = key.Principal, region
+	if !strings.HasPrefix(sig.AccessKeyID, "ASIA") {
+		f.identity.Used(sig.AccessKeyID, sig.Service, region)
+	}
 	return service, body, caller, nil
+}
+
+// failed counts a failed login and answers it, or that there were too many.
+func (f *awsFront) failed(caller gate.Caller, who string, err *smithy.GenericAPIError) *smithy.GenericAPIError {
+	if err.Fault == smithy.FaultServer {
+		return err
+	}
+	if _, tooMany := f.failures.Failed(caller.SourceIP, who); tooMany {
+		return apiError("ThrottlingException", "Rate exceeded: too many requests with wrong credentials from this address.")
+	}
+	return err
 }
 
 func printable(s string) string {
@@ -120,7 +191,7 @@ func printable(s string) string {
 	}, s[:min(len(s), 60)])
 }
 
-func (f *awsFront) readBody(r *http.Request) ([]byte, smithy.APIError) {
+func (f *awsFront) readBody(r *http.Request) ([]byte, *smithy.GenericAPIError) {
 	limit := int64(maxBody)
 	switch _, op, _ := strings.Cut(r.Header.Get("X-Amz-Target"), "."); op {
 	case "UploadLayerPart":
@@ -158,7 +229,7 @@ func (f *awsFront) readBody(r *http.Request) ([]byte, smithy.APIError) {
 	return body, nil
 }
 
-func (f *awsFront) keyError(err error) smithy.APIError {
+func (f *awsFront) keyError(err error) *smithy.GenericAPIError {
 	switch {
 	case errors.Is(err, identity.ErrUnknownKey), errors.Is(err, identity.ErrBadToken):
 		return apiError("UnrecognizedClientException", "The security token included in the request is invalid.")
@@ -169,7 +240,7 @@ func (f *awsFront) keyError(err error) smithy.APIError {
 	return &smithy.GenericAPIError{Code: "ServiceUnavailableException", Message: "Credentials cannot be checked at the moment. Try again.", Fault: smithy.FaultServer}
 }
 
-func signatureError(err error) smithy.APIError {
+func signatureError(err error) *smithy.GenericAPIError {
 	text := err.Error()
 	if text != "" {
 		text = strings.ToUpper(text[:1]) + text[1:] + "."

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
+	"os"
 	"strings"
 
 	"github.com/berth-registry/berth/arn"
@@ -30,6 +32,9 @@ type Config struct {
 	TLSKey  string
 	TLSAuto bool
 	KMSKeys []string // ARNs of further keys of the key ring
+	// OIDCKeys are ISSUER=FILE or ISSUER=URL: where the keys of identity providers
+	// are that cannot be asked themselves.
+	OIDCKeys []string
 	// Version is shown by the health endpoint and in the server's runtime file.
 	Version string
 }
@@ -51,6 +56,34 @@ func (c *Config) check() error {
 		return fmt.Errorf("--listen %q: want host:port: %w", c.Listen, err)
 	}
 	return nil
+}
+
+// issuers reads OIDCKeys: where each issuer's keys are, and which hosts may be
+// called for them although they are not on the public internet.
+func (c *Config) issuers() (where map[string]string, trusted []string, err error) {
+	where = map[string]string{}
+	for _, s := range c.OIDCKeys {
+		issuer, place, ok := strings.Cut(s, "=")
+		issuer = strings.TrimSuffix(strings.TrimPrefix(issuer, "https://"), "/")
+		if !ok || issuer == "" || place == "" || strings.Contains(issuer, "://") {
+			return nil, nil, fmt.Errorf("--oidc-jwks %q: want ISSUER=FILE or ISSUER=URL, with an issuer that begins with https://", s)
+		}
+		if strings.HasPrefix(place, "http://") || strings.HasPrefix(place, "https://") {
+			u, err := url.Parse(place)
+			if err != nil || u.Host == "" {
+				return nil, nil, fmt.Errorf("--oidc-jwks %q: the URL does not parse", s)
+			}
+			host := u.Host
+			if u.Port() == "" {
+				host += map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
+			}
+			trusted = append(trusted, host)
+		} else if _, err := os.Stat(place); err != nil {
+			return nil, nil, fmt.Errorf("--oidc-jwks: %w", err)
+		}
+		where[issuer] = place
+	}
+	return where, trusted, nil
 }
 
 func (c *Config) secure() bool { return c.TLSAuto || c.TLSCert != "" }

@@ -24,6 +24,8 @@ func classify(r *http.Request) front {
 		return frontOCI
 	case strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256"), r.Header.Get("X-Amz-Target") != "":
 		return frontAWS
+	case r.URL.Path == "/" && isQuery(r): // may be unsigned: a web identity
+		return frontAWS
 	}
 	return frontNone
 }

@@ -21,11 +21,16 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/aws/ecrapi"
+	"github.com/berth-registry/berth/aws/iamapi"
+	"github.com/berth-registry/berth/aws/stsapi"
+	"github.com/berth-registry/berth/berthapi"
 	"github.com/berth-registry/berth/blob"
 	"github.com/berth-registry/berth/blob/fsblob"
 	"github.com/berth-registry/berth/blob/keyring"
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity"
+	"github.com/berth-registry/berth/identity/webtoken"
+	"github.com/berth-registry/berth/internal/egress"
 	"github.com/berth-registry/berth/internal/vfs"
 	"github.com/berth-registry/berth/oci"
 	"github.com/berth-registry/berth/registry"
@@ -94,18 +99,37 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.identity = identity.New(s.db, master, nil)
 	s.registry = registry.New(s.db, blob.New(s.store, blob.Options{Keys: ring}), master, registry.Options{Keys: ring, Log: s.log})
+	keys, trusted, err := s.cfg.issuers()
+	if err != nil {
+		return err
+	}
+	s.identity = identity.New(s.db, master, identity.Options{Guards: s.registry,
+		Keys: webtoken.NewKeySets(egress.New(egress.Options{Trusted: trusted}), keys, nil)})
 	if err := s.bootstrap(ctx); err != nil {
 		return err
 	}
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
-	g := gate.New(s.identity, auditor{s.log})
-	s.oci = oci.New(s.registry, s.identity, g, s.hosts, s.log)
-	s.aws = newAWSFront(s.identity, ecrapi.New(s.registry, s.identity, g, s.hosts), s.log)
+	s.fronts()
 	return nil
+}
+
+// fronts joins the planes with the front ends.
+func (s *Server) fronts() {
+	g := gate.New(s.identity, auditor{s.log, s.identity})
+	f := newFailures()
+	s.oci = oci.New(s.registry, s.identity, g, s.hosts, f, s.log)
+	warn := func(_ context.Context, role, text string) {
+		s.log.Warn("a trust policy is wider than it looks", "role", role, "warning", text)
+	}
+	s.aws = newAWSFront(s.identity, map[string]awsService{
+		ecrapi.SigningName:   {Service: ecrapi.New(s.registry, s.identity, g, s.hosts).Handler()},
+		iamapi.SigningName:   {Service: iamapi.New(s.identity, g, warn).Handler(), query: true},
+		stsapi.SigningName:   {Service: stsapi.New(s.identity, g).Handler(), query: true},
+		berthapi.SigningName: {Service: berthapi.New(s.identity, s.registry, g, s.cfg.Account).Handler()},
+	}, f, s.log)
 }
 
 func (s *Server) openStorage(ctx context.Context) error {
@@ -262,6 +286,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var work sync.WaitGroup
 	work.Go(func() { s.registry.Run(background) })
+	work.Go(func() { s.identity.Run(background) })
 	work.Go(func() { s.flushLogs(background) })
 	if err := s.writeRuntime(); err != nil {
 		s.log.Warn("the runtime file cannot be written; berth env will not find this server", "error", err)

@@ -27,6 +27,7 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/identity"
+	"github.com/berth-registry/berth/secret"
 )
 
 func config(t *testing.T) Config {
@@ -211,8 +212,16 @@ func TestAPIErrors(t *testing.T) {
 	client := func(id, secret, token, region string) *ecr.Client {
 		return ecr.NewFromConfig(aws.Config{Region: region, BaseEndpoint: aws.String(s.Endpoint()), RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider(id, secret, token)})
 	}
-	session := s.identity.IssueSession(arn.Root("000000000000"), time.Hour)
-	old := s.identity.IssueSession(arn.Root("000000000000"), -time.Hour)
+	master, err := secret.LoadOrCreate(filepath.Join(s.cfg.Data, "master.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := identity.New(s.db, master, identity.Options{Now: func() time.Time { return time.Now().Add(-2 * time.Hour) }})
+	session, err1 := s.identity.SessionToken(t.Context(), arn.Root("000000000000"), time.Hour)
+	old, err2 := before.SessionToken(t.Context(), arn.Root("000000000000"), time.Hour)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		client *ecr.Client
 		want   string

@@ -48,8 +48,14 @@ func service(t *testing.T, db *sqldb.DB) (*Service, context.Context) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := identity.New(db, master, nil)
 	r := registry.New(db, blob.New(memblob.New(), blob.Options{Keys: ring}), master, registry.Options{Keys: ring})
+	id := identity.New(db, master, identity.Options{Guards: r})
+	if _, err := id.EnsureAccount(t.Context(), account, "test", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := id.CreateAccount(t.Context(), "999999999999", "other"); err != nil {
+		t.Fatal(err)
+	}
 	return New(r, id, gate.New(id, silent{}), fixed{}), as(t.Context(), arn.Root(account))
 }
 

@@ -31,6 +31,11 @@ func (s *Service) PutImage(ctx context.Context, in *ecr.PutImageInput, _ ...opti
 		MediaType: aws.ToString(in.ImageManifestMediaType), Body: []byte(*in.ImageManifest), Principal: gate.CallerFrom(ctx).Principal}
 	out := &ecr.PutImageOutput{}
 	return out, s.do(ctx, "PutImage", q, func(ctx context.Context) error {
+		session, err := s.identity.SessionOf(ctx, n.Principal)
+		if err != nil {
+			return err
+		}
+		n.Origin = session.Origin()
 		put, err := s.registry.PutImage(ctx, n)
 		if err != nil {
 			return err

@@ -8,6 +8,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/gate"
+	"github.com/berth-registry/berth/identity/policy"
 	"github.com/berth-registry/berth/registry"
 )
 
@@ -23,9 +26,63 @@ func (s *Service) SetRepositoryPolicy(ctx context.Context, in *ecr.SetRepository
 	}
 	out := &ecr.SetRepositoryPolicyOutput{RegistryId: aws.String(string(q.place.Account)), RepositoryName: in.RepositoryName, PolicyText: in.PolicyText}
 	return out, s.do(ctx, "SetRepositoryPolicy", q, func(ctx context.Context) error {
-		_, err := s.registry.SetPolicy(ctx, q.place, *in.RepositoryName, *in.PolicyText)
+		bound, err := s.bind(ctx, "PolicyText", *in.PolicyText, policy.Repository)
+		if err == nil && !in.Force {
+			err = s.keepKey(ctx, q, bound)
+		}
+		if err == nil {
+			_, err = s.registry.SetPolicy(ctx, q.place, *in.RepositoryName, bound)
+		}
 		return err
 	})
+}
+
+// bind checks a policy and puts unique ids in place of the users and roles it
+// names. terraform repeats a call that fails with this text for a while, for a
+// principal that is still being made.
+func (s *Service) bind(ctx context.Context, parameter, text string, kind policy.Kind) (string, error) {
+	if err := registry.CheckPolicy(parameter, text, kind); err != nil {
+		return "", err
+	}
+	d, err := policy.Parse(text, kind)
+	if err != nil {
+		return "", err
+	}
+	bound, unknown, err := s.identity.Bind(ctx, d)
+	if err == nil && unknown != "" {
+		err = invalid(parameter, "Invalid repository policy provided: the principal %s does not exist", unknown)
+		if kind == policy.Repository && parameter == "PolicyText" {
+			err = invalid(parameter, "Invalid repository policy provided")
+		}
+	}
+	return bound, err
+}
+
+// keepKey refuses a policy that would keep its author from setting another.
+func (s *Service) keepKey(ctx context.Context, q request, bound string) error {
+	const action = "SetRepositoryPolicy"
+	resource := arn.Repository(q.place, q.names[0])
+	d, err := policy.Parse(bound, policy.Repository)
+	if err != nil {
+		return err
+	}
+	g, err := s.registry.Guard(ctx, resource, action)
+	if err != nil {
+		return err
+	}
+	others := slices.DeleteFunc(slices.Clone(g.Policies), func(a policy.Attached) bool { return a.Name == registry.PolicyName(resource.String()) })
+	ok, err := s.identity.WouldAllow(ctx, table[action].call(action, gate.CallerFrom(ctx), q), action, resource.String(),
+		append(others, policy.Attached{Name: "the new policy", Doc: d}))
+	if err == nil && !ok {
+		err = invalid("PolicyText", "The policy would prevent you from setting another policy on this repository; set force to apply it all the same")
+	}
+	return err
+}
+
+// show is a stored policy as people see it.
+func (s *Service) show(ctx context.Context, text string, kind policy.Kind) (*string, error) {
+	text, err := s.identity.Show(ctx, text, kind)
+	return aws.String(text), err
 }
 
 func (s *Service) GetRepositoryPolicy(ctx context.Context, in *ecr.GetRepositoryPolicyInput, _ ...options) (*ecr.GetRepositoryPolicyOutput, error) {
@@ -40,7 +97,7 @@ func (s *Service) GetRepositoryPolicy(ctx context.Context, in *ecr.GetRepository
 			err = registry.NoPolicy(q.place, r.Name)
 		}
 		if err == nil {
-			out.PolicyText = aws.String(r.Policy)
+			out.PolicyText, err = s.show(ctx, r.Policy, policy.Repository)
 		}
 		return err
 	})
@@ -54,7 +111,9 @@ func (s *Service) DeleteRepositoryPolicy(ctx context.Context, in *ecr.DeleteRepo
 	out := &ecr.DeleteRepositoryPolicyOutput{RegistryId: aws.String(string(q.place.Account)), RepositoryName: in.RepositoryName}
 	return out, s.do(ctx, "DeleteRepositoryPolicy", q, func(ctx context.Context) error {
 		text, err := s.registry.DeletePolicy(ctx, q.place, *in.RepositoryName)
-		out.PolicyText = aws.String(text)
+		if err == nil {
+			out.PolicyText, err = s.show(ctx, text, policy.Repository)
+		}
 		return err
 	})
 }
@@ -123,7 +182,11 @@ func (s *Service) PutRegistryPolicy(ctx context.Context, in *ecr.PutRegistryPoli
 	}
 	out := &ecr.PutRegistryPolicyOutput{RegistryId: aws.String(string(q.place.Account)), PolicyText: in.PolicyText}
 	return out, s.do(ctx, "PutRegistryPolicy", q, func(ctx context.Context) error {
-		return s.registry.PutRegistryPolicy(ctx, q.place, *in.PolicyText)
+		bound, err := s.bind(ctx, "policyText", *in.PolicyText, policy.Registry)
+		if err != nil {
+			return err
+		}
+		return s.registry.PutRegistryPolicy(ctx, q.place, bound)
 	})
 }
 
@@ -135,7 +198,9 @@ func (s *Service) GetRegistryPolicy(ctx context.Context, _ *ecr.GetRegistryPolic
 	out := &ecr.GetRegistryPolicyOutput{RegistryId: aws.String(string(q.place.Account))}
 	return out, s.do(ctx, "GetRegistryPolicy", q, func(ctx context.Context) error {
 		text, err := s.registry.RegistryPolicy(ctx, q.place)
-		out.PolicyText = aws.String(text)
+		if err == nil {
+			out.PolicyText, err = s.show(ctx, text, policy.Registry)
+		}
 		return err
 	})
 }
@@ -148,7 +213,9 @@ func (s *Service) DeleteRegistryPolicy(ctx context.Context, _ *ecr.DeleteRegistr
 	out := &ecr.DeleteRegistryPolicyOutput{RegistryId: aws.String(string(q.place.Account))}
 	return out, s.do(ctx, "DeleteRegistryPolicy", q, func(ctx context.Context) error {
 		text, err := s.registry.DeleteRegistryPolicy(ctx, q.place)
-		out.PolicyText = aws.String(text)
+		if err == nil {
+			out.PolicyText, err = s.show(ctx, text, policy.Registry)
+		}
 		return err
 	})
 }

@@ -72,6 +72,7 @@ func (s *Service) GetAccountSetting(ctx context.Context, in *ecr.GetAccountSetti
 	if err != nil {
 		return nil, err
 	}
+	q.keys = map[string][]string{"ecr:accountsetting": {aws.ToString(in.Name)}}
 	out := &ecr.GetAccountSettingOutput{Name: in.Name}
 	return out, s.do(ctx, "GetAccountSetting", q, func(ctx context.Context) error {
 		v, err := s.registry.AccountSetting(ctx, q.place, aws.ToString(in.Name))
@@ -85,6 +86,7 @@ func (s *Service) PutAccountSetting(ctx context.Context, in *ecr.PutAccountSetti
 	if err != nil {
 		return nil, err
 	}
+	q.keys = map[string][]string{"ecr:accountsetting": {aws.ToString(in.Name)}}
 	return &ecr.PutAccountSettingOutput{Name: in.Name, Value: in.Value}, s.do(ctx, "PutAccountSetting", q, func(ctx context.Context) error {
 		return s.registry.PutAccountSetting(ctx, q.place, aws.ToString(in.Name), aws.ToString(in.Value))
 	})

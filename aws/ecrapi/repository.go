@@ -61,6 +61,18 @@ func resourceTags(tags []types.Tag) (map[string]string, error) {
 	return m, nil
 }
 
+// tagKeys are the condition keys of a request's tags.
+func tagKeys(tags map[string]string, more ...string) map[string][]string {
+	if len(tags)+len(more) == 0 {
+		return nil
+	}
+	keys := map[string][]string{"aws:tagkeys": append(sortedKeys(tags), more...)}
+	for k, v := range tags {
+		keys["aws:requesttag/"+strings.ToLower(k)] = []string{v}
+	}
+	return keys
+}
+
 func tagList(m map[string]string) []types.Tag {
 	out := []types.Tag{}
 	for _, k := range sortedKeys(m) {
@@ -95,6 +107,7 @@ func (s *Service) CreateRepository(ctx context.Context, in *ecr.CreateRepository
 	if n.Resource, err = resourceTags(in.Tags); err != nil {
 		return nil, err
 	}
+	q.keys = tagKeys(n.Resource)
 	if c := in.ImageScanningConfiguration; c != nil {
 		n.ScanOnPush = c.ScanOnPush
 	}
@@ -227,6 +240,7 @@ func (s *Service) TagResource(ctx context.Context, in *ecr.TagResourceInput, _ .
 	if err != nil {
 		return nil, err
 	}
+	q.keys = tagKeys(tags)
 	return &ecr.TagResourceOutput{}, s.do(ctx, "TagResource", q, func(ctx context.Context) error {
 		return s.registry.TagResource(ctx, q.place, name, tags)
 	})
@@ -237,6 +251,7 @@ func (s *Service) UntagResource(ctx context.Context, in *ecr.UntagResourceInput,
 	if err != nil {
 		return nil, err
 	}
+	q.keys = tagKeys(nil, in.TagKeys...)
 	return &ecr.UntagResourceOutput{}, s.do(ctx, "UntagResource", q, func(ctx context.Context) error {
 		return s.registry.UntagResource(ctx, q.place, name, in.TagKeys)
 	})

@@ -55,8 +55,9 @@ type options = func(*ecr.Options)
 // request is what the row of an operation looks at.
 type request struct {
 	place arn.Place
-	names []string // repositories
-	arn   string   // resourceArn, of the tag operations
+	names []string            // repositories
+	arn   string              // resourceArn, of the tag operations
+	keys  map[string][]string // condition keys of the request
 }
 
 // row says what an operation is to the gate.
@@ -118,7 +119,7 @@ var templateActions = []string{"CreateRepository", "PutLifecyclePolicy", "SetRep
 
 // call is what the gate is asked for one request of an operation.
 func (w row) call(op string, caller gate.Caller, q request) gate.Call {
-	c := gate.Call{Principal: caller.Principal, Service: SigningName, Action: op, Place: q.place, ReadOnly: w.reads}
+	c := gate.Call{Principal: caller.Principal, Service: SigningName, Action: op, Place: q.place, ReadOnly: w.reads, Keys: q.keys}
 	if w.action != "" {
 		c.Action = w.action
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
+	"github.com/berth-registry/berth/identity/policy"
 	"github.com/berth-registry/berth/registry"
 )
 
@@ -18,9 +19,14 @@ func optional(s string) *string {
 	return &s
 }
 
-func toTemplate(t *registry.Template) *types.RepositoryCreationTemplate {
+// toTemplate shows a template; a policy in it comes with names again.
+func (s *Service) toTemplate(ctx context.Context, t *registry.Template) (*types.RepositoryCreationTemplate, error) {
+	text, err := s.identity.Show(ctx, t.Policy, policy.Repository)
+	if err != nil {
+		return nil, err
+	}
 	out := &types.RepositoryCreationTemplate{Prefix: aws.String(t.Prefix), CreatedAt: aws.Time(t.CreatedAt), UpdatedAt: aws.Time(t.UpdatedAt),
-		Description: optional(t.Description), CustomRoleArn: optional(t.CustomRole), RepositoryPolicy: optional(t.Policy), LifecyclePolicy: optional(t.Lifecycle),
+		Description: optional(t.Description), CustomRoleArn: optional(t.CustomRole), RepositoryPolicy: optional(text), LifecyclePolicy: optional(t.Lifecycle),
 		ImageTagMutability: types.ImageTagMutability(t.Tags.Mode), ImageTagMutabilityExclusionFilters: exclusionFilters(t.Tags),
 		EncryptionConfiguration: &types.EncryptionConfigurationForRepositoryCreationTemplate{EncryptionType: types.EncryptionType(t.Encryption), KmsKey: optional(t.KMSKey)}}
 	for _, a := range t.AppliedFor {
@@ -29,7 +35,7 @@ func toTemplate(t *registry.Template) *types.RepositoryCreationTemplate {
 	if len(t.Resource) > 0 {
 		out.ResourceTags = tagList(t.Resource)
 	}
-	return out
+	return out, nil
 }
 
 func appliedFor(list []types.RCTAppliedFor) []string {
@@ -58,12 +64,23 @@ func (s *Service) CreateRepositoryCreationTemplate(ctx context.Context, in *ecr.
 	}
 	out := &ecr.CreateRepositoryCreationTemplateOutput{RegistryId: aws.String(string(q.place.Account))}
 	return out, s.do(ctx, "CreateRepositoryCreationTemplate", q, func(ctx context.Context) error {
+		if t.Policy, err = s.bindTemplate(ctx, t.Policy); err != nil {
+			return err
+		}
 		made, err := s.registry.CreateTemplate(ctx, t)
 		if err == nil {
-			out.RepositoryCreationTemplate = toTemplate(made)
+			out.RepositoryCreationTemplate, err = s.toTemplate(ctx, made)
 		}
 		return err
 	})
+}
+
+// bindTemplate is bind for a template's policy, "" for none.
+func (s *Service) bindTemplate(ctx context.Context, text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	return s.bind(ctx, "repositoryPolicy", text, policy.Repository)
 }
 
 // UpdateRepositoryCreationTemplate leaves what is not sent as it is.
@@ -82,6 +99,10 @@ func (s *Service) UpdateRepositoryCreationTemplate(ctx context.Context, in *ecr.
 	}
 	out := &ecr.UpdateRepositoryCreationTemplateOutput{RegistryId: aws.String(string(q.place.Account))}
 	return out, s.do(ctx, "UpdateRepositoryCreationTemplate", q, func(ctx context.Context) error {
+		bound, err := s.bindTemplate(ctx, aws.ToString(in.RepositoryPolicy))
+		if err != nil {
+			return err
+		}
 		t, err := s.registry.UpdateTemplate(ctx, q.place, aws.ToString(in.Prefix), func(t *registry.Template) {
 			set := func(to, from *string) {
 				if from != nil {
@@ -91,7 +112,9 @@ func (s *Service) UpdateRepositoryCreationTemplate(ctx context.Context, in *ecr.
 			set(&t.Description, in.Description)
 			set(&t.CustomRole, in.CustomRoleArn)
 			set(&t.Lifecycle, in.LifecyclePolicy)
-			set(&t.Policy, in.RepositoryPolicy)
+			if in.RepositoryPolicy != nil {
+				t.Policy = bound
+			}
 			if in.AppliedFor != nil {
 				t.AppliedFor = appliedFor(in.AppliedFor)
 			}
@@ -108,7 +131,7 @@ func (s *Service) UpdateRepositoryCreationTemplate(ctx context.Context, in *ecr.
 			}
 		})
 		if err == nil {
-			out.RepositoryCreationTemplate = toTemplate(t)
+			out.RepositoryCreationTemplate, err = s.toTemplate(ctx, t)
 		}
 		return err
 	})
@@ -123,7 +146,7 @@ func (s *Service) DeleteRepositoryCreationTemplate(ctx context.Context, in *ecr.
 	return out, s.do(ctx, "DeleteRepositoryCreationTemplate", q, func(ctx context.Context) error {
 		t, err := s.registry.DeleteTemplate(ctx, q.place, aws.ToString(in.Prefix))
 		if err == nil {
-			out.RepositoryCreationTemplate = toTemplate(t)
+			out.RepositoryCreationTemplate, err = s.toTemplate(ctx, t)
 		}
 		return err
 	})
@@ -160,7 +183,11 @@ func (s *Service) DescribeRepositoryCreationTemplates(ctx context.Context, in *e
 		}
 		for _, t := range list {
 			if in.Prefixes == nil || slices.Contains(in.Prefixes, t.Prefix) {
-				out.RepositoryCreationTemplates = append(out.RepositoryCreationTemplates, *toTemplate(t))
+				shown, err := s.toTemplate(ctx, t)
+				if err != nil {
+					return err
+				}
+				out.RepositoryCreationTemplates = append(out.RepositoryCreationTemplates, *shown)
 			}
 		}
 		return nil

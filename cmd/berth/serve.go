@@ -29,6 +29,7 @@ type serveCmd struct {
 	TLSCert   string   `name:"tls-cert" type:"path" placeholder:"FILE" help:"Certificate chain, PEM; reloaded when it changes."`
 	TLSKey    string   `name:"tls-key" type:"path" placeholder:"FILE" help:"Key of the certificate, PEM."`
 	KMSKey    []string `name:"kms-key" placeholder:"ARN" help:"Further keys for repositories with encryption type KMS. Repeatable."`
+	OIDCJWKS  []string `name:"oidc-jwks" sep:"none" placeholder:"ISSUER=FILE|URL" help:"Where the keys of an identity provider are, for those that cannot be reached under their own address. Repeatable."`
 	LogLevel  string   `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
 	AccessLog string   `default:"-" placeholder:"FILE" help:"Where the access log goes: - for standard error, off, or a file."`
 }
@@ -57,7 +58,7 @@ func (c *serveCmd) Run(e *env) error {
 	limitMemory()
 	cfg := server.Config{Listen: c.Listen, Admin: c.Admin, Data: c.Data, DB: c.DB, MasterKey: c.MasterKey, Account: arn.Account(c.Account),
 		Region: arn.Region(c.Region), Advertise: c.Advertise, Domains: c.Domain, Aliases: c.HostAlias, TLSCert: c.TLSCert, TLSKey: c.TLSKey,
-		TLSAuto: c.TLS == "auto", KMSKeys: c.KMSKey, Version: versionText()}
+		TLSAuto: c.TLS == "auto", KMSKeys: c.KMSKey, OIDCKeys: c.OIDCJWKS, Version: versionText()}
 	if c.Admin == "none" {
 		cfg.Admin = ""
 	}

@@ -111,7 +111,9 @@ func (m maker) condition() (op, key string, value any) {
 		return set + pick(m, "IpAddress", "NotIpAddress") + suffix, "ip", values(func() string { return pick(m, "10.0.0.0/16", "10.0.0.1", "::1", "::/0") })
 	case 5:
 		return set + pick(m, "ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike") + suffix, "arn",
-			values(func() string { return pick(m, "*", alice, "arn:aws:iam::*:user/*", "arn:aws:iam::111111111111:role/${k}", "") })
+			values(func() string {
+				return pick(m, "*", alice, "arn:aws:iam::*:user/*", "arn:aws:iam::111111111111:role/${k}", "")
+			})
 	case 6:
 		return set + "BinaryEquals" + suffix, "bin", values(func() string { return pick(m, "QUI=", "QQ==") })
 	}

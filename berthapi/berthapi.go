@@ -1,0 +1,297 @@
+// Package berthapi is Berth's own API: what AWS has no operation for. It explains
+// decisions, keeps accounts, and tells where images came from.
+//
+// It speaks awsJson 1.1 and is signed as the service "berth", so that every AWS SDK
+// can sign for it; the commands of the binary are its clients. It passes gate like
+// every front end: actions are berth:Explain and so on, accounts have the ARN
+// arn:aws:berth::HOME:account/ID.
+package berthapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/smithy-go"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/aws/awsproto"
+	"github.com/berth-registry/berth/gate"
+	"github.com/berth-registry/berth/identity"
+	"github.com/berth-registry/berth/registry"
+)
+
+// SigningName is the service's name in signatures and policies.
+const SigningName = "berth"
+
+// Target is the prefix of X-Amz-Target.
+const Target = "Berth_20261101"
+
+// Options is the last argument that awsproto expects of an operation.
+type Options struct{}
+
+type options = func(*Options)
+
+// Service serves the API.
+type Service struct {
+	identity *identity.Identity
+	registry *registry.Registry
+	gate     *gate.Gate
+	home     arn.Account
+}
+
+// New makes the front end. home is the account that keeps the others.
+func New(id *identity.Identity, r *registry.Registry, g *gate.Gate, home arn.Account) *Service {
+	return &Service{id, r, g, home}
+}
+
+// Handler serves the API.
+func (s *Service) Handler() *awsproto.Service {
+	return awsproto.New(Target, awsproto.JSON11, awsproto.LowerCamel, s)
+}
+
+// Operations lists the operations, for tests and documentation.
+func Operations() []string {
+	return []string{"CloseAccount", "CreateAccount", "DescribeImageOrigin", "Explain", "ListAccounts"}
+}
+
+func (s *Service) do(ctx context.Context, service, op, resource string, readOnly bool, act func(context.Context) error) error {
+	caller := gate.CallerFrom(ctx)
+	c := gate.Call{Principal: caller.Principal, Service: service, Action: op, Place: arn.Place{Account: caller.Principal.Account, Region: caller.Region},
+		Resources: []string{resource}, ReadOnly: readOnly}
+	return exception(s.gate.Do(ctx, c, act))
+}
+
+func exception(err error) error {
+	var (
+		e      *identity.Error
+		r      *registry.Error
+		denied *gate.Denied
+	)
+	switch {
+	case errors.As(err, &denied):
+		return &smithy.GenericAPIError{Code: "AccessDeniedException", Message: denied.Error()}
+	case errors.As(err, &e):
+		return &smithy.GenericAPIError{Code: string(e.Code), Message: e.Message}
+	case errors.As(err, &r):
+		return &smithy.GenericAPIError{Code: string(r.Code), Message: r.Message}
+	}
+	return err
+}
+
+func invalid(format string, args ...any) error {
+	return &smithy.GenericAPIError{Code: "ValidationError", Message: fmt.Sprintf(format, args...)}
+}
+
+// Account is an account of the deployment.
+type Account struct {
+	ID        string
+	Name      string
+	Alias     string
+	CreatedAt time.Time
+	ClosedAt  *time.Time
+}
+
+// CreateAccountInput asks for an account; without an id one is made up.
+type CreateAccountInput struct {
+	ID   *string
+	Name *string
+}
+
+// CreateAccountOutput holds the account and its root's key, shown this once.
+type CreateAccountOutput struct {
+	Account         *Account
+	AccessKeyID     *string
+	SecretAccessKey *string
+}
+
+func (s *Service) accountARN(id string) string {
+	return arn.ARN{Service: SigningName, Account: s.home, Resource: "account/" + id}.String()
+}
+
+// CreateAccount makes an account.
+func (s *Service) CreateAccount(ctx context.Context, in *CreateAccountInput, _ ...options) (*CreateAccountOutput, error) {
+	if in.Name == nil {
+		return nil, invalid("an account needs a name")
+	}
+	id := arn.Account("")
+	if in.ID != nil {
+		if id = arn.Account(*in.ID); !id.Valid() {
+			return nil, invalid("the account id must have 12 digits")
+		}
+	}
+	out := &CreateAccountOutput{}
+	return out, s.do(ctx, SigningName, "CreateAccount", s.accountARN("*"), false, func(ctx context.Context) error {
+		id, c, err := s.identity.CreateAccount(ctx, id, *in.Name)
+		if err != nil {
+			return err
+		}
+		secret := c.Secret.Reveal()
+		out.Account, out.AccessKeyID, out.SecretAccessKey = &Account{ID: string(id), Name: *in.Name, CreatedAt: time.Now().UTC()}, &c.AccessKeyID, &secret
+		return nil
+	})
+}
+
+// ListAccountsInput asks for all accounts.
+type ListAccountsInput struct{}
+
+// ListAccountsOutput holds them in order of id.
+type ListAccountsOutput struct{ Accounts []Account }
+
+// ListAccounts lists the accounts.
+func (s *Service) ListAccounts(ctx context.Context, _ *ListAccountsInput, _ ...options) (*ListAccountsOutput, error) {
+	out := &ListAccountsOutput{Accounts: []Account{}}
+	return out, s.do(ctx, SigningName, "ListAccounts", s.accountARN("*"), true, func(ctx context.Context) error {
+		list, err := s.identity.Accounts(ctx)
+		for _, a := range list {
+			info := Account{ID: string(a.ID), Name: a.Name, Alias: a.Alias, CreatedAt: a.CreatedAt}
+			if !a.ClosedAt.IsZero() {
+				info.ClosedAt = &a.ClosedAt
+			}
+			out.Accounts = append(out.Accounts, info)
+		}
+		return err
+	})
+}
+
+// CloseAccountInput names the account to close.
+type CloseAccountInput struct{ ID *string }
+
+// CloseAccountOutput is empty.
+type CloseAccountOutput struct{}
+
+// CloseAccount ends every credential of an account. What it owns stays.
+func (s *Service) CloseAccount(ctx context.Context, in *CloseAccountInput, _ ...options) (*CloseAccountOutput, error) {
+	if in.ID == nil || !arn.Account(*in.ID).Valid() {
+		return nil, invalid("the account id must have 12 digits")
+	}
+	return &CloseAccountOutput{}, s.do(ctx, SigningName, "CloseAccount", s.accountARN(*in.ID), false, func(ctx context.Context) error {
+		if *in.ID == string(s.home) {
+			return invalid("account %s is the one that keeps the others; it cannot be closed", s.home)
+		}
+		return s.identity.CloseAccount(ctx, arn.Account(*in.ID))
+	})
+}
+
+// ExplainInput names a call of the past by its request id, or a call that is
+// planned: who, what, on which resource.
+type ExplainInput struct {
+	RequestID *string
+	// Principal is the ARN of a user, role or root of the caller's account.
+	Principal *string
+	// Actions are such as ecr:PutImage, or the words push and pull.
+	Actions []string
+	// Resource is an ARN, "*", or the name of a repository.
+	Resource *string
+	// Context gives further condition keys.
+	Context map[string][]string
+}
+
+// ExplainOutput holds the explanation.
+type ExplainOutput struct{ Explanation *identity.Explanation }
+
+// Sequences are the actions of what people do, in the order that clients ask.
+var sequences = map[string][]string{
+	"push": {"GetAuthorizationToken", "BatchCheckLayerAvailability", "InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload", "PutImage", "BatchGetImage"},
+	"pull": {"GetAuthorizationToken", "BatchGetImage", "GetDownloadUrlForLayer"},
+}
+
+// Explain tells how a call was, or would be, decided.
+func (s *Service) Explain(ctx context.Context, in *ExplainInput, _ ...options) (*ExplainOutput, error) {
+	caller := gate.CallerFrom(ctx)
+	out := &ExplainOutput{}
+	if in.RequestID != nil {
+		return out, s.do(ctx, SigningName, "Explain", arn.Any, true, func(ctx context.Context) error {
+			var err error
+			out.Explanation, err = s.identity.Past(ctx, caller.Principal.Account, *in.RequestID)
+			return err
+		})
+	}
+	if in.Principal == nil || len(in.Actions) == 0 || in.Resource == nil {
+		return nil, invalid("give a request id, or a principal, actions and a resource")
+	}
+	if len(in.Actions) > 100 {
+		return nil, invalid("at most 100 actions are explained at a time")
+	}
+	c := gate.Call{Place: arn.Place{Account: caller.Principal.Account, Region: caller.Region}, Service: "ecr", Keys: map[string][]string{}}
+	for k, v := range in.Context {
+		c.Keys[strings.ToLower(k)] = v
+	}
+	var actions []string
+	for _, a := range in.Actions {
+		if list, ok := sequences[a]; ok {
+			actions = append(actions, list...)
+			continue
+		}
+		service, action, ok := strings.Cut(a, ":")
+		if !ok || len(actions) > 0 && service != c.Service {
+			return nil, invalid("%.100q is not of the form service:Action, or of another service than the first", a)
+		}
+		c.Service = service
+		actions = append(actions, action)
+	}
+	resource := *in.Resource
+	if resource != arn.Any && !strings.HasPrefix(resource, "arn:") {
+		resource = arn.Repository(c.Place, resource).String()
+	}
+	if _, err := arn.Parse(resource); err != nil && resource != arn.Any {
+		return nil, invalid("the resource %.200q is neither \"*\", an ARN nor the name of a repository", resource)
+	}
+	c.Resources = []string{resource}
+	return out, s.do(ctx, SigningName, "Explain", arn.Any, true, func(ctx context.Context) error {
+		p, err := s.identity.PrincipalOf(ctx, caller.Principal.Account, *in.Principal)
+		if err != nil {
+			return err
+		}
+		c.Principal = p
+		out.Explanation, err = s.identity.Explain(ctx, c, actions)
+		if err == nil {
+			out.Explanation.RequestID, out.Explanation.Now = "", true
+		}
+		return err
+	})
+}
+
+// DescribeImageOriginInput names an image by tag or digest.
+type DescribeImageOriginInput struct {
+	RepositoryName *string
+	Reference      *string
+}
+
+// DescribeImageOriginOutput tells who pushed an image and, if a workload identity
+// did, from where: repository, workflow, ref, run, actor.
+type DescribeImageOriginOutput struct {
+	RepositoryName *string
+	ImageDigest    *string
+	ImageTags      []string
+	PushedAt       *time.Time
+	PushedBy       *string
+	Claims         map[string]string
+}
+
+// DescribeImageOrigin tells where an image came from. Who may describe images may
+// ask.
+func (s *Service) DescribeImageOrigin(ctx context.Context, in *DescribeImageOriginInput, _ ...options) (*DescribeImageOriginOutput, error) {
+	caller := gate.CallerFrom(ctx)
+	place := arn.Place{Account: caller.Principal.Account, Region: caller.Region}
+	if in.RepositoryName == nil || !registry.ValidName(*in.RepositoryName) || in.Reference == nil {
+		return nil, invalid("give the name of a repository, and a tag or digest")
+	}
+	ref, ok := registry.ParseReference(*in.Reference)
+	if !ok {
+		return nil, invalid("%.200q is neither a tag nor a digest", *in.Reference)
+	}
+	out := &DescribeImageOriginOutput{RepositoryName: in.RepositoryName}
+	return out, s.do(ctx, "ecr", "DescribeImages", arn.Repository(place, *in.RepositoryName).String(), true, func(ctx context.Context) error {
+		o, err := s.registry.Origin(ctx, place, *in.RepositoryName, ref)
+		if err != nil {
+			return err
+		}
+		slices.Sort(o.Tags)
+		out.ImageDigest, out.ImageTags, out.PushedAt, out.PushedBy, out.Claims = &o.Digest, o.Tags, &o.PushedAt, &o.PushedBy, o.Claims
+		return nil
+	})
+}

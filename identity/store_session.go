@@ -1,0 +1,44 @@
+package identity
+
+import (
+	"context"
+	"time"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/sqldb"
+)
+
+func insertSession(tx *sqldb.Tx, s *Session, hash, sealed []byte) error {
+	_, err := tx.Exec("insert into sessions (account, access_key_id, principal_id, token_hash, payload, expires_at) values ($1, $2, $3, $4, $5, $6)",
+		s.Principal.Account, s.Principal.AccessKeyID, s.EntityID, hash, sealed, micros(s.ExpiresAt))
+	return err
+}
+
+func (id *Identity) readSession(ctx context.Context, accessKeyID string) (hash, sealed []byte, err error) {
+	err = id.db.QueryRow(ctx, []any{&hash, &sealed}, "select token_hash, payload from sessions where access_key_id = $1", accessKeyID)
+	return hash, sealed, err
+}
+
+func touchEntity(tx *sqldb.Tx, e *Entity, at time.Time) error {
+	_, err := tx.Exec("update entities set used_at = $1 where account = $2 and id = $3", micros(at), e.Account, e.ID)
+	return err
+}
+
+// sweep removes sessions that ended and denials that happened before.
+func sweep(tx *sqldb.Tx, sessionsBefore, denialsBefore time.Time) error {
+	if _, err := tx.Exec("delete from sessions where expires_at < $1", micros(sessionsBefore)); err != nil {
+		return err
+	}
+	_, err := tx.Exec("delete from denials where at < $1", micros(denialsBefore))
+	return err
+}
+
+func insertDenial(tx *sqldb.Tx, a arn.Account, requestID string, at time.Time, body string) error {
+	_, err := tx.Exec("insert into denials (account, request_id, at, body) values ($1, $2, $3, $4) on conflict do nothing", a, requestID, micros(at), body)
+	return err
+}
+
+func (id *Identity) readDenial(ctx context.Context, a arn.Account, requestID string) (body string, err error) {
+	err = id.db.QueryRow(ctx, []any{&body}, "select body from denials where account = $1 and request_id = $2", a, requestID)
+	return body, err
+}
