@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -51,6 +52,10 @@ var tools = map[string]string{
 //	berth-stop              stops it with SIGTERM
 //	image DIR TAG SEED N    writes an OCI layout with an image of N layers
 //	dockerd                 starts a docker engine for the story, sets DOCKER_HOST
+//	act-as FILE|root        uses the credentials that a command printed
+//	oidc-issuer FILE        makes an identity provider and writes its key set
+//	oidc-token FILE K=V...  writes a token of it, as GitHub's issuer
+//	request-id              sets REQUEST to the id in the denial printed last
 //	upload-start REPO, upload-part FROM FILE, upload-finish FILE   drive one upload by hand
 func TestStories(t *testing.T) {
 	path := filepath.Join(berthtest.Root(), "bin", "tools") + ":" + os.Getenv("PATH")
@@ -89,6 +94,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"berth-start": berthStart, "berth-kill": berthKill, "berth-stop": berthStop, "image": writeImage, "dockerd": startDocker,
 			"upload-start": uploadStart, "upload-part": uploadPart, "upload-finish": uploadFinish,
+			"act-as": actAs, "oidc-issuer": oidcIssuer, "oidc-token": oidcToken, "request-id": requestID,
 		},
 	})
 }
@@ -108,6 +114,7 @@ type story struct {
 	port     string
 	docker   *exec.Cmd
 	location string
+	issuer   *rsa.PrivateKey
 }
 
 func (s *story) end() {

@@ -50,12 +50,22 @@ func New(id *identity.Identity, r *registry.Registry, g *gate.Gate, home arn.Acc
 
 // Handler serves the API.
 func (s *Service) Handler() *awsproto.Service {
-	return awsproto.New(Target, awsproto.JSON11, awsproto.LowerCamel, s)
+	return awsproto.New(Target, awsproto.JSON11, naming, s)
+}
+
+// naming is lowerCamel with ID and IP written as the AWS APIs write them.
+func naming(_, field string) string {
+	for from, to := range map[string]string{"ID": "Id", "IP": "Ip"} {
+		if rest, ok := strings.CutSuffix(field, from); ok {
+			field = rest + to
+		}
+	}
+	return strings.ToLower(field[:1]) + field[1:]
 }
 
 // Operations lists the operations, for tests and documentation.
 func Operations() []string {
-	return []string{"CloseAccount", "CreateAccount", "DescribeImageOrigin", "Explain", "ListAccounts"}
+	return []string{"CloseAccount", "CreateAccount", "DescribeImageOrigin", "Explain", "ListAccounts", "ListDenials"}
 }
 
 func (s *Service) do(ctx context.Context, service, op, resource string, readOnly bool, act func(context.Context) error) error {
@@ -193,7 +203,30 @@ type ExplainInput struct {
 // ExplainOutput holds the explanation.
 type ExplainOutput struct{ Explanation *identity.Explanation }
 
-// Sequences are the actions of what people do, in the order that clients ask.
+// ListDenialsInput asks for the last denied calls of the caller's account, at most
+// 100, 20 unless said.
+type ListDenialsInput struct{ MaxResults *int32 }
+
+// ListDenialsOutput holds them, the newest first.
+type ListDenialsOutput struct{ Denials []*identity.Explanation }
+
+// ListDenials lists denied calls: for clients that do not show the request id.
+func (s *Service) ListDenials(ctx context.Context, in *ListDenialsInput, _ ...options) (*ListDenialsOutput, error) {
+	limit := 20
+	if in.MaxResults != nil {
+		if limit = int(*in.MaxResults); limit < 1 || limit > 100 {
+			return nil, invalid("maxResults must be between 1 and 100")
+		}
+	}
+	out := &ListDenialsOutput{}
+	return out, s.do(ctx, SigningName, "Explain", arn.Any, true, func(ctx context.Context) error {
+		var err error
+		out.Denials, err = s.identity.Denials(ctx, gate.CallerFrom(ctx).Principal.Account, limit)
+		return err
+	})
+}
+
+// sequences are the actions of what people do, in the order that clients ask.
 var sequences = map[string][]string{
 	"push": {"GetAuthorizationToken", "BatchCheckLayerAvailability", "InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload", "PutImage", "BatchGetImage"},
 	"pull": {"GetAuthorizationToken", "BatchGetImage", "GetDownloadUrlForLayer"},
@@ -247,12 +280,31 @@ func (s *Service) Explain(ctx context.Context, in *ExplainInput, _ ...options) (
 			return err
 		}
 		c.Principal = p
+		if actions, err = s.withCreation(ctx, actions, resource); err != nil {
+			return err
+		}
 		out.Explanation, err = s.identity.Explain(ctx, c, actions)
 		if err == nil {
 			out.Explanation.RequestID, out.Explanation.Now = "", true
 		}
 		return err
 	})
+}
+
+// withCreation adds the right to create a repository to a push into one that does
+// not exist.
+func (s *Service) withCreation(ctx context.Context, actions []string, resource string) ([]string, error) {
+	a, err := arn.Parse(resource)
+	name, ok := a.RepositoryName()
+	i := slices.Index(actions, "InitiateLayerUpload")
+	if err != nil || !ok || i < 0 || a.Account != gate.CallerFrom(ctx).Principal.Account {
+		return actions, nil
+	}
+	_, err = s.registry.Repository(ctx, arn.Place{Account: a.Account, Region: a.Region}, name)
+	if registry.CodeOf(err) == registry.RepositoryNotFound {
+		return slices.Insert(actions, i, "CreateRepository"), nil
+	}
+	return actions, err
 }
 
 // DescribeImageOriginInput names an image by tag or digest.

@@ -19,7 +19,7 @@ type Explanation struct {
 	RequestID string    `json:"requestId,omitempty"`
 	Time      time.Time `json:"time"`
 	// Now says that the policies read are those of now and not of the call's time.
-	Now       bool     `json:"policiesOfNow"`
+	Now       bool     `json:"now"`
 	Principal string   `json:"principal"`
 	Allowed   bool     `json:"allowed"`
 	Answers   []Answer `json:"answers"`
@@ -230,6 +230,23 @@ func (id *Identity) Past(ctx context.Context, a arn.Account, requestID string) (
 		x.Now, x.Time = true, call.at.UTC().Truncate(time.Second)
 	}
 	return x, err
+}
+
+// Denials are the last denied calls of an account's principals, the newest first.
+func (id *Identity) Denials(ctx context.Context, a arn.Account, limit int) ([]*Explanation, error) {
+	list, err := id.listDenials(ctx, a, limit)
+	if err != nil {
+		return nil, storage(err)
+	}
+	out := []*Explanation{}
+	for _, body := range list {
+		x := &Explanation{}
+		if err := json.Unmarshal([]byte(body), x); err != nil {
+			return nil, err
+		}
+		out = append(out, x)
+	}
+	return out, nil
 }
 
 // MessageOf makes the encoded authorisation message of a denied call: what

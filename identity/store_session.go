@@ -38,6 +38,23 @@ func insertDenial(tx *sqldb.Tx, a arn.Account, requestID string, at time.Time, b
 	return err
 }
 
+func (id *Identity) listDenials(ctx context.Context, a arn.Account, limit int) ([]string, error) {
+	rows, err := id.db.Query(ctx, "select body from denials where account = $1 order by at desc limit $2", a, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, rows.Err()
+}
+
 func (id *Identity) readDenial(ctx context.Context, a arn.Account, requestID string) (body string, err error) {
 	err = id.db.QueryRow(ctx, []any{&body}, "select body from denials where account = $1 and request_id = $2", a, requestID)
 	return body, err

@@ -93,8 +93,8 @@ func (c *loginCmd) Run(e *env) error {
 	return printTable(e.out, rows)
 }
 
-// apiClient makes an ECR client for a server of this machine.
-func apiClient(r *server.Runtime, c *identity.Credentials) (*ecr.Client, error) {
+// httpClient makes a client that trusts a server's own CA.
+func httpClient(r *server.Runtime) (*http.Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if r.CA != "" {
 		pem, err := os.ReadFile(r.CA)
@@ -105,7 +105,16 @@ func apiClient(r *server.Runtime, c *identity.Credentials) (*ecr.Client, error) 
 		pool.AppendCertsFromPEM(pem)
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	return ecr.NewFromConfig(aws.Config{Region: r.Region, BaseEndpoint: aws.String(r.Endpoint), HTTPClient: &http.Client{Transport: transport, Timeout: 30 * time.Second},
+	return &http.Client{Transport: transport, Timeout: 30 * time.Second}, nil
+}
+
+// apiClient makes an ECR client for a server of this machine.
+func apiClient(r *server.Runtime, c *identity.Credentials) (*ecr.Client, error) {
+	h, err := httpClient(r)
+	if err != nil {
+		return nil, err
+	}
+	return ecr.NewFromConfig(aws.Config{Region: r.Region, BaseEndpoint: aws.String(r.Endpoint), HTTPClient: h,
 		Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.Secret.Reveal(), "")}), nil
 }
 

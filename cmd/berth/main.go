@@ -53,6 +53,9 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the registry."`
 	Env     envCmd     `cmd:"" help:"Print what AWS clients need in their environment."`
 	Login   loginCmd   `cmd:"" help:"Log docker, podman and skopeo in, without the AWS CLI."`
+	Account accountCmd `cmd:"" help:"Make, list and close accounts."`
+	Explain explainCmd `cmd:"" help:"Tell why a call was denied or allowed, or would be."`
+	Image   imageCmd   `cmd:"" help:"Tell who pushed an image, and from which workflow."`
 	Doctor  doctorCmd  `cmd:"" help:"Check the server and the clients on this machine."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -65,7 +68,7 @@ Start here:
   eval "$(berth env)"          # in a second terminal
   berth login && docker push localhost:5100/team/app:1.0
 
-Exit codes: 0 success, 1 failure, 2 wrong usage.`
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 explained and denied.`
 
 // exitError ends the command with a code without printing anything more.
 type exitError int

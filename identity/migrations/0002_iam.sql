@@ -126,3 +126,5 @@ create table denials (
 ){norowid};
 
 create index denials_by_time on denials (at);
+
+create index denials_by_account on denials (account, at);

@@ -56,8 +56,12 @@ func TestTrusted(t *testing.T) {
 	defer srv.Close()
 	mux.HandleFunc("/doc", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(strings.Repeat("x", 100))) })
 	mux.HandleFunc("/loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) })
-	mux.HandleFunc("/inside", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) })
-	mux.HandleFunc("/meta", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://169.254.169.254/", http.StatusFound) })
+	mux.HandleFunc("/inside", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+	})
+	mux.HandleFunc("/meta", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://169.254.169.254/", http.StatusFound)
+	})
 	host := strings.TrimPrefix(srv.URL, "http://")
 	c := egress.New(egress.Options{Trusted: []string{host}})
 	if b, err := c.Get(t.Context(), srv.URL+"/doc", 100); err != nil || len(b) != 100 {
