@@ -76,9 +76,8 @@ func (id *Identity) loadStanding(ctx context.Context, p arn.Principal) (*standin
 	} else {
 		s.name, s.caller.ARN = e.Name, e.ARN()
 	}
-	all := maps.Clone(e.Tags)
-	maps.Copy(all, sessionTags) // a session's tags win over the role's
-	s.tags = lowerKeys(all)
+	s.tags = lowerKeys(e.Tags)
+	maps.Copy(s.tags, lowerKeys(sessionTags)) // a session's tags win over the role's
 	return s, id.loadPolicies(ctx, e, s)
 }
 

@@ -258,7 +258,7 @@ func (id *Identity) MessageOf(a arn.Account, requestID string) string {
 // DecodeMessage explains the call that an encoded authorisation message names:
 // InvalidMessage.
 func (id *Identity) DecodeMessage(ctx context.Context, a arn.Account, message string) (*Explanation, error) {
-	b, err := base64.RawURLEncoding.DecodeString(message)
+	b, err := base64.RawURLEncoding.Strict().DecodeString(message)
 	if err == nil {
 		b, err = id.notes.Open(b, "")
 	}

@@ -61,7 +61,7 @@ func unseal(box *secret.Box, token, context string) (payload, error) {
 	if len(token) > 4096 {
 		return p, ErrBadToken
 	}
-	b, err := base64.RawURLEncoding.DecodeString(token)
+	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil {
 		return p, ErrBadToken
 	}
@@ -168,7 +168,7 @@ func (id *Identity) OpenPageToken(query, token string) (string, error) {
 	if token == "" {
 		return "", nil
 	}
-	if b, err := base64.RawURLEncoding.DecodeString(token); err == nil && len(token) < 4096 {
+	if b, err := base64.RawURLEncoding.Strict().DecodeString(token); err == nil && len(token) < 4096 {
 		if last, err := id.pages.Open(b, query); err == nil {
 			return string(last), nil
 		}

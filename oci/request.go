@@ -134,3 +134,21 @@ func allow(k Kind) string {
 	}
 	return strings.Join(out, ", ")
 }
+
+// Route is a row of the surface, for tests and documentation.
+type Route struct {
+	Kind   Kind
+	Method string
+	Action string // of ECR, "" for none
+}
+
+// Routes lists the surface.
+func Routes() []Route {
+	var out []Route
+	for k, methods := range table {
+		for m, e := range methods {
+			out = append(out, Route{k, m, e.action})
+		}
+	}
+	return out
+}

@@ -109,6 +109,9 @@ func parse(token string) (header, claims *strictjson.Value, err error) {
 		}
 		return v, nil
 	}
+	if _, err := base64.RawURLEncoding.Strict().DecodeString(parts[2]); err != nil {
+		return nil, nil, invalid("its signature is not base64url")
+	}
 	if header, err = read(parts[0], "header"); err != nil {
 		return nil, nil, err
 	}
