@@ -7,6 +7,7 @@
 // every machine: only ratios within one run count.
 //
 //	go run ./bench                         # everything, three rounds
+//	go run ./bench -targets floor,berth-before,berth,berth-user -before OLD -scenarios push-small
 //	go run ./bench -targets berth,floor -scenarios push-small,pull-small -rounds 1
 //
 // Peers are found on PATH: registry (distribution 3), docker-registry (Debian's
@@ -50,6 +51,7 @@ func run(ctx context.Context) error {
 	seconds := flag.Float64("seconds", 3, "how long a timed scenario runs")
 	dir := flag.String("dir", "", "where data goes; a temporary directory when empty")
 	berth := flag.String("berth", "", "berth binary; built when empty")
+	before := flag.String("before", "", "an older berth binary, measured as berth-before")
 	out := flag.String("out", "", "write the table as Markdown, too")
 	flag.Parse()
 	if *dir == "" {
@@ -68,7 +70,7 @@ func run(ctx context.Context) error {
 			return fmt.Errorf("build berth: %w\n%s", err, msg)
 		}
 	}
-	kinds, err := findTargets(strings.Split(*targets, ","), *berth)
+	kinds, err := findTargets(strings.Split(*targets, ","), *berth, *before)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 )
 
 // kind is a way to start one registry.
@@ -41,7 +42,9 @@ type target struct {
 	startup        time.Duration
 }
 
-func findTargets(names []string, berth string) ([]kind, error) {
+// findTargets resolves names. "berth-user" is Berth driven by an IAM user whose
+// rights come from a group's policies; "berth-before" another binary of it.
+func findTargets(names []string, berth, before string) ([]kind, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -53,12 +56,17 @@ func findTargets(names []string, berth string) ([]kind, error) {
 		case "floor":
 			k.binary = self
 			k.args = func(dir, addr string) ([]string, error) { return []string{"floor", addr, dir}, nil }
-		case "berth":
-			k.binary = berth
+		case "berth", "berth-user", "berth-before":
+			if k.binary = berth; n == "berth-before" {
+				k.binary = before
+			}
 			k.args = func(dir, addr string) ([]string, error) {
 				return []string{"serve", "--listen", addr, "--admin", admin(), "--data", filepath.Join(dir, "data"), "--access-log", filepath.Join(dir, "access.log")}, nil
 			}
 			k.login = berthLogin
+			if n == "berth-user" {
+				k.login = userLogin
+			}
 		case "distribution", "docker-registry":
 			k.binary = map[string]string{"distribution": "registry", "docker-registry": "docker-registry"}[n]
 			k.args = distributionArgs
@@ -169,28 +177,77 @@ func (t *target) stop() {
 
 // berthLogin logs in as root and lets pushes create their repositories.
 func berthLogin(ctx context.Context, t *target) (string, error) {
-	out, err := exec.CommandContext(ctx, t.binary, "env", "--data", filepath.Join(t.dir, "data"), "--output", "json").Output()
+	cfg, err := berthConfig(ctx, t)
 	if err != nil {
-		time.Sleep(50 * time.Millisecond) // the runtime file follows the first answer
-		if out, err = exec.CommandContext(ctx, t.binary, "env", "--data", filepath.Join(t.dir, "data"), "--output", "json").Output(); err != nil {
-			return "", err
-		}
-	}
-	env := map[string]string{}
-	if err := json.Unmarshal(out, &env); err != nil {
 		return "", err
 	}
-	api := ecr.NewFromConfig(aws.Config{Region: env["AWS_REGION"], BaseEndpoint: aws.String(t.url),
-		Credentials: credentials.NewStaticCredentialsProvider(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], "")})
-	_, err = api.CreateRepositoryCreationTemplate(ctx, &ecr.CreateRepositoryCreationTemplateInput{Prefix: aws.String("ROOT"), AppliedFor: []types.RCTAppliedFor{types.RCTAppliedForCreateOnPush}})
-	if err != nil && !strings.Contains(err.Error(), "AlreadyExists") {
+	return registryToken(ctx, cfg)
+}
+
+// userLogin makes a user whose rights come from the policies of a group, with
+// conditions, among others that do not apply.
+func userLogin(ctx context.Context, t *target) (string, error) {
+	cfg, err := berthConfig(ctx, t)
+	if err != nil {
 		return "", err
 	}
-	token, err := api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
+	api := iam.NewFromConfig(cfg)
+	name := aws.String("bench")
+	_, err = api.CreateGroup(ctx, &iam.CreateGroupInput{GroupName: name})
+	if err != nil && !strings.Contains(err.Error(), "EntityAlreadyExists") {
+		return "", err
+	}
+	statements := []string{`{"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"}`}
+	for i := range 10 {
+		statements = append(statements, fmt.Sprintf(`{"Effect":"Allow","Action":["ecr:Get*","ecr:Put*"],"Resource":"arn:aws:ecr:*:*:repository/other%d/*","Condition":{"StringLike":{"aws:PrincipalTag/team":"t%d*"}}}`, i, i))
+	}
+	statements = append(statements, `{"Effect":"Allow","Action":["ecr:*"],"Resource":"arn:aws:ecr:*:*:repository/*","Condition":{"IpAddress":{"aws:SourceIp":["127.0.0.0/8","::1"]},"StringEquals":{"aws:username":"bench"}}}`)
+	document := `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
+	if _, err := api.PutGroupPolicy(ctx, &iam.PutGroupPolicyInput{GroupName: name, PolicyName: name, PolicyDocument: &document}); err != nil {
+		return "", err
+	}
+	if _, err = api.CreateUser(ctx, &iam.CreateUserInput{UserName: name}); err != nil && !strings.Contains(err.Error(), "EntityAlreadyExists") {
+		return "", err
+	}
+	if _, err := api.AddUserToGroup(ctx, &iam.AddUserToGroupInput{GroupName: name, UserName: name}); err != nil {
+		return "", err
+	}
+	key, err := api.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: name})
+	if err != nil {
+		return "", err
+	}
+	cfg.Credentials = credentials.NewStaticCredentialsProvider(*key.AccessKey.AccessKeyId, *key.AccessKey.SecretAccessKey, "")
+	return registryToken(ctx, cfg)
+}
+
+func registryToken(ctx context.Context, cfg aws.Config) (string, error) {
+	token, err := ecr.NewFromConfig(cfg).GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
 		return "", err
 	}
 	return "Basic " + aws.ToString(token.AuthorizationData[0].AuthorizationToken), nil
+}
+
+// berthConfig is the root's, of a server that creates repositories on push.
+func berthConfig(ctx context.Context, t *target) (cfg aws.Config, err error) {
+	out, err := exec.CommandContext(ctx, t.binary, "env", "--data", filepath.Join(t.dir, "data"), "--output", "json").Output()
+	if err != nil {
+		time.Sleep(50 * time.Millisecond) // the runtime file follows the first answer
+		if out, err = exec.CommandContext(ctx, t.binary, "env", "--data", filepath.Join(t.dir, "data"), "--output", "json").Output(); err != nil {
+			return cfg, err
+		}
+	}
+	env := map[string]string{}
+	if err := json.Unmarshal(out, &env); err != nil {
+		return cfg, err
+	}
+	cfg = aws.Config{Region: env["AWS_REGION"], BaseEndpoint: aws.String(t.url),
+		Credentials: credentials.NewStaticCredentialsProvider(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], "")}
+	_, err = ecr.NewFromConfig(cfg).CreateRepositoryCreationTemplate(ctx, &ecr.CreateRepositoryCreationTemplateInput{Prefix: aws.String("ROOT"), AppliedFor: []types.RCTAppliedFor{types.RCTAppliedForCreateOnPush}})
+	if err != nil && !strings.Contains(err.Error(), "AlreadyExists") {
+		return cfg, err
+	}
+	return cfg, nil
 }
 
 // usage is what a process has used so far.

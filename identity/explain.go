@@ -278,10 +278,9 @@ const recentMost = 4096
 
 // recentCalls remembers the last calls in a ring.
 type recentCalls struct {
-	mu    sync.Mutex
-	ring  []recentCall
-	next  int
-	index map[string]int
+	mu   sync.Mutex
+	ring []recentCall
+	next int
 }
 
 type recentCall struct {
@@ -295,22 +294,21 @@ func (r *recentCalls) add(requestID string, caller gate.Caller, c gate.Call, at 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ring == nil {
-		r.ring, r.index = make([]recentCall, recentMost), map[string]int{}
+		r.ring = make([]recentCall, recentMost)
 	}
-	delete(r.index, r.ring[r.next].id)
 	r.ring[r.next] = recentCall{requestID, caller, c, at}
-	r.index[requestID] = r.next
 	r.next = (r.next + 1) % recentMost
 }
 
 func (r *recentCalls) find(requestID string) (recentCall, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i, ok := r.index[requestID]
-	if !ok {
-		return recentCall{}, false
+	for i := range r.ring { // seldom asked, often added to
+		if r.ring[i].id == requestID {
+			return r.ring[i], true
+		}
 	}
-	return r.ring[i], true
+	return recentCall{}, false
 }
 
 // bucket lets a burst through and then so many a second.

@@ -121,13 +121,17 @@ func (s *Server) fronts() {
 	g := gate.New(s.identity, auditor{s.log, s.identity})
 	f := newFailures()
 	s.oci = oci.New(s.registry, s.identity, g, s.hosts, f, s.log)
+	refused := func(address string) bool {
+		_, tooMany := f.Failed(address, "web identity")
+		return tooMany
+	}
 	warn := func(_ context.Context, role, text string) {
 		s.log.Warn("a trust policy is wider than it looks", "role", role, "warning", text)
 	}
 	s.aws = newAWSFront(s.identity, map[string]awsService{
 		ecrapi.SigningName:   {Service: ecrapi.New(s.registry, s.identity, g, s.hosts).Handler()},
 		iamapi.SigningName:   {Service: iamapi.New(s.identity, g, warn).Handler(), query: true},
-		stsapi.SigningName:   {Service: stsapi.New(s.identity, g).Handler(), query: true},
+		stsapi.SigningName:   {Service: stsapi.New(s.identity, g, refused).Handler(), query: true},
 		berthapi.SigningName: {Service: berthapi.New(s.identity, s.registry, g, s.cfg.Account).Handler()},
 	}, f, s.log)
 }

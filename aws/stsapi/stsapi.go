@@ -37,10 +37,14 @@ const Unsigned = "AssumeRoleWithWebIdentity"
 type Service struct {
 	identity *identity.Identity
 	gate     *gate.Gate
+	failed   func(address string) (tooMany bool)
 }
 
-// New makes the front end.
-func New(id *identity.Identity, g *gate.Gate) *Service { return &Service{id, g} }
+// New makes the front end. failed counts the tokens of an address that were
+// refused, and says when there were too many.
+func New(id *identity.Identity, g *gate.Gate, failed func(address string) (tooMany bool)) *Service {
+	return &Service{id, g, failed}
+}
 
 // Handler serves the API over awsQuery.
 func (s *Service) Handler() *awsproto.Service {
@@ -303,11 +307,14 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeR
 	if err != nil {
 		return nil, exception(&identity.Error{Code: identity.ValidationError, Message: "roleArn is not an ARN"})
 	}
+	caller := gate.CallerFrom(ctx)
 	web, err := s.identity.WebIdentityOf(ctx, a.Account, *in.WebIdentityToken)
 	if err != nil {
+		if identity.CodeOf(err) == identity.InvalidIdentityToken && s.failed(caller.SourceIP) {
+			return nil, &smithy.GenericAPIError{Code: "Throttling", Message: "Rate exceeded: too many tokens from this address were refused."}
+		}
 		return nil, exception(err)
 	}
-	caller := gate.CallerFrom(ctx)
 	caller.Principal = web.Principal
 	ctx = gate.WithCaller(ctx, caller)
 	c := call(caller, Unsigned, r.Role, false)
