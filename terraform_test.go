@@ -22,15 +22,10 @@ import (
 // TestTerraform applies testdata/terraform with terraform and its AWS provider,
 // plans again (nothing may be left to do) and destroys everything. No package
 // source offers the provider, so this runs where both are found: terraform on PATH,
-// the provider in a mirror that BERTH_TERRAFORM_PLUGINS names or terraform's own
-// plugin directory.
+// the provider in a mirror (findPlugins).
 func TestTerraform(t *testing.T) {
-	plugins := os.Getenv("BERTH_TERRAFORM_PLUGINS")
-	if home, err := os.UserHomeDir(); plugins == "" && err == nil {
-		plugins = filepath.Join(home, ".terraform.d", "plugins")
-	}
-	found, _ := filepath.Glob(filepath.Join(plugins, "*", "hashicorp", "aws", "*"))
-	if _, err := exec.LookPath("terraform"); err != nil || len(found) == 0 {
+	plugins := findPlugins()
+	if _, err := exec.LookPath("terraform"); err != nil || plugins == "" {
 		fmt.Println("terraform with its AWS provider is not on this machine: TestTerraform did not run")
 		t.Skip("no terraform with an AWS provider")
 	}
@@ -81,4 +76,17 @@ func TestTerraform(t *testing.T) {
 	if n := len(users.Users) + len(roles.Roles) + len(groups.Groups) + len(policies.Policies) + len(providers.OpenIDConnectProviderList) + len(repositories.Repositories); n != 0 {
 		t.Errorf("%d things are left after destroy", n)
 	}
+}
+
+// findPlugins finds a mirror of providers that has AWS's: the one that
+// BERTH_TERRAFORM_PLUGINS names, one of terraform's own places, or one under /opt.
+func findPlugins() string {
+	home, _ := os.UserHomeDir()
+	for _, place := range []string{os.Getenv("BERTH_TERRAFORM_PLUGINS"), filepath.Join(home, ".terraform.d", "plugins"), "/usr/local/share/terraform/plugins",
+		"/usr/share/terraform/plugins", "/opt/*"} {
+		if found, _ := filepath.Glob(filepath.Join(place, "*", "hashicorp", "aws", "*")); place != "" && len(found) > 0 {
+			return filepath.Dir(filepath.Dir(filepath.Dir(filepath.Dir(found[0]))))
+		}
+	}
+	return ""
 }
