@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/aws/smithy-go"
@@ -30,9 +31,7 @@ func (p jsonProtocol) reply(c *codec, w http.ResponseWriter, _ string, out any) 
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", string(p.version))
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(b) // a client that left gets nothing more
+	send(w, string(p.version), http.StatusOK, b)
 	return nil
 }
 
@@ -60,7 +59,14 @@ func (p jsonProtocol) fail(c *codec, w http.ResponseWriter, err smithy.APIError)
 	}
 	b = append(append(append(b, ','), members...), '}')
 	w.Header().Set("X-Amzn-ErrorType", err.ErrorCode())
-	w.Header().Set("Content-Type", string(p.version))
-	w.WriteHeader(Status(err))
-	_, _ = w.Write(b)
+	send(w, string(p.version), Status(err), b)
+}
+
+// send answers with a body of known length, so that a client that stops reading at
+// the end of the document has read the whole answer and keeps its connection.
+func send(w http.ResponseWriter, contentType string, status int, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that left gets nothing more
 }

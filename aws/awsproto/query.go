@@ -224,9 +224,7 @@ func (p queryProtocol) reply(c *codec, w http.ResponseWriter, op string, out any
 	fmt.Fprintf(&b, "</%sResult><ResponseMetadata><RequestId>", op)
 	xmlText(&b, w.Header().Get("X-Amzn-Requestid"))
 	fmt.Fprintf(&b, "</RequestId></ResponseMetadata></%sResponse>", op)
-	w.Header().Set("Content-Type", "text/xml")
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(b.Bytes()) // a client that left gets nothing more
+	send(w, "text/xml", http.StatusOK, b.Bytes())
 	return nil
 }
 
@@ -321,7 +319,5 @@ func (p queryProtocol) fail(_ *codec, w http.ResponseWriter, err smithy.APIError
 	b.WriteString("</Message></Error><RequestId>")
 	xmlText(&b, w.Header().Get("X-Amzn-Requestid"))
 	b.WriteString("</RequestId></ErrorResponse>")
-	w.Header().Set("Content-Type", "text/xml")
-	w.WriteHeader(Status(err))
-	_, _ = w.Write(b.Bytes())
+	send(w, "text/xml", Status(err), b.Bytes())
 }

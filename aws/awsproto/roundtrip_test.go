@@ -1,6 +1,8 @@
 package awsproto
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,9 +33,26 @@ const rounds = 20
 
 const ecrTarget = "AmazonEC2ContainerRegistry_V20150921"
 
-func config(url string) aws.Config {
+// inProcess carries a client's requests to a handler through their wire form.
+type inProcess struct{ http.Handler }
+
+func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	var wire bytes.Buffer
+	if err := r.Write(&wire); err != nil {
+		return nil, err
+	}
+	in, err := http.ReadRequest(bufio.NewReader(&wire))
+	if err != nil {
+		return nil, err
+	}
+	rec := httptest.NewRecorder()
+	p.ServeHTTP(rec, in.WithContext(r.Context()))
+	return rec.Result(), nil
+}
+
+func config(h http.Handler) aws.Config {
 	return aws.Config{
-		Region: "eu-west-1", BaseEndpoint: &url, RetryMaxAttempts: 1,
+		Region: "eu-west-1", BaseEndpoint: aws.String("http://localhost"), RetryMaxAttempts: 1, HTTPClient: &http.Client{Transport: inProcess{h}},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
 		APIOptions: []func(*middleware.Stack) error{func(s *middleware.Stack) error {
 			_, _ = s.Initialize.Remove("OperationInputValidation") // random values do not always validate
@@ -42,7 +61,7 @@ func config(url string) aws.Config {
 	}
 }
 
-func client(url string) *ecr.Client { return ecr.NewFromConfig(config(url)) }
+func client(h http.Handler) *ecr.Client { return ecr.NewFromConfig(config(h)) }
 
 // peer is the far side of one call: it decodes what the client sends into in and
 // answers with out or err.
@@ -78,14 +97,14 @@ func TestEveryOperation(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		s     *Service
-		call  func(url string) any
+		call  func(h http.Handler) any
 		least int
 	}{
-		{"ecr", New(ecrTarget, JSON11, LowerCamel, ecr.NewFromConfig(aws.Config{})), func(u string) any { return client(u) }, 58},
+		{"ecr", New(ecrTarget, JSON11, LowerCamel, ecr.NewFromConfig(aws.Config{})), func(h http.Handler) any { return client(h) }, 58},
 		{"iam", NewQuery("https://iam.amazonaws.com/doc/2010-05-08/", "2010-05-08", AsIs, iam.NewFromConfig(aws.Config{})),
-			func(u string) any { return iam.NewFromConfig(config(u)) }, 170},
+			func(h http.Handler) any { return iam.NewFromConfig(config(h)) }, 170},
 		{"sts", NewQuery("https://sts.amazonaws.com/doc/2011-06-15/", "2011-06-15", AsIs, sts.NewFromConfig(aws.Config{})),
-			func(u string) any { return sts.NewFromConfig(config(u)) }, 10},
+			func(h http.Handler) any { return sts.NewFromConfig(config(h)) }, 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if n := len(c.s.ops); n < c.least {
@@ -99,7 +118,7 @@ func TestEveryOperation(t *testing.T) {
 	}
 }
 
-func roundTrip(t *testing.T, s *Service, name string, op operation, client func(url string) any) {
+func roundTrip(t *testing.T, s *Service, name string, op operation, client func(h http.Handler) any) {
 	_, query := s.proto.(queryProtocol)
 	if query && hasUnion(op.in, map[reflect.Type]bool{}) {
 		t.Logf("%s takes a union; Berth has no such operation", name)
@@ -109,9 +128,7 @@ func roundTrip(t *testing.T, s *Service, name string, op operation, client func(
 		cmp.Exporter(func(reflect.Type) bool { return true }),
 		cmp.Comparer(func(a, b time.Time) bool { return a.Sub(b).Abs() <= time.Millisecond })}
 	p := &peer{t: t, s: s}
-	srv := httptest.NewServer(p)
-	defer srv.Close()
-	call := reflect.ValueOf(client(srv.URL)).MethodByName(name)
+	call := reflect.ValueOf(client(p)).MethodByName(name)
 	for round := range rounds {
 		f := &filler{r: rand.New(rand.NewPCG(1, uint64(round))), full: round%2 == 0}
 		in := reflect.New(op.in)
@@ -196,9 +213,7 @@ func TestEveryQueryException(t *testing.T) {
 		message := "why <&> not"
 		reflect.ValueOf(exc).Elem().FieldByName("Message").Set(reflect.ValueOf(&message))
 		p := &peer{t: t, s: s, in: reflect.New(reflect.TypeFor[sts.GetCallerIdentityInput]()), err: exc}
-		srv := httptest.NewServer(p)
-		_, err := sts.NewFromConfig(config(srv.URL)).GetCallerIdentity(context.Background(), &sts.GetCallerIdentityInput{})
-		srv.Close()
+		_, err := sts.NewFromConfig(config(p)).GetCallerIdentity(context.Background(), &sts.GetCallerIdentityInput{})
 		var api smithy.APIError
 		var status interface{ HTTPStatusCode() int }
 		if !errors.As(err, &api) || api.ErrorCode() != exc.ErrorCode() || api.ErrorMessage() != message || !errors.As(err, &status) || status.HTTPStatusCode() != Status(exc) {
@@ -224,9 +239,7 @@ func TestEveryECRException(t *testing.T) {
 			f.fill(reflect.ValueOf(exc).Elem())
 			reflect.ValueOf(exc).Elem().FieldByName("ErrorCodeOverride").SetZero()
 			p := &peer{t: t, s: s, in: reflect.New(reflect.TypeFor[ecr.DescribeRegistryInput]()), err: exc}
-			srv := httptest.NewServer(p)
-			defer srv.Close()
-			_, err := client(srv.URL).DescribeRegistry(context.Background(), &ecr.DescribeRegistryInput{})
+			_, err := client(p).DescribeRegistry(context.Background(), &ecr.DescribeRegistryInput{})
 			got := reflect.New(reflect.TypeOf(exc))
 			if !errors.As(err, got.Interface()) {
 				t.Fatalf("the client made %T of it: %v", err, err)

@@ -116,7 +116,9 @@ func (s *Service) UpdateRole(ctx context.Context, in *iam.UpdateRoleInput, _ ...
 	}
 	return &iam.UpdateRoleOutput{}, s.do(ctx, "UpdateRole", resource, keys, func(ctx context.Context, a arn.Account) error {
 		_, err := s.identity.ChangeEntity(ctx, a, identity.Role, *in.RoleName, func(e *identity.Entity) error {
-			e.Description = aws.ToString(in.Description)
+			if in.Description != nil {
+				e.Description = *in.Description
+			}
 			if in.MaxSessionDuration != nil {
 				e.MaxSession = time.Duration(*in.MaxSessionDuration) * time.Second
 			}

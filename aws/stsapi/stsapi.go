@@ -259,7 +259,9 @@ func (s *Service) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, _ ...
 			return err
 		}
 		out.Credentials, out.AssumedRoleUser = toCredentials(cred), toAssumed(session)
+		//lint:ignore SA1019 clients of before 2026 read this one
 		out.PackedPolicySize = packed(r)
+		out.SessionTokenUtilization, out.SessionTokenSize = packed(r), aws.Int32(int32(len(cred.SessionToken)))
 		if session.SourceIdentity != "" {
 			out.SourceIdentity = aws.String(session.SourceIdentity)
 		}
@@ -330,7 +332,9 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeR
 		}
 		out.Credentials, out.AssumedRoleUser = toCredentials(cred), toAssumed(session)
 		out.Audience, out.SubjectFromWebIdentityToken, out.Provider = aws.String(web.Audience), aws.String(web.Subject), aws.String(web.Provider)
+		//lint:ignore SA1019 clients of before 2026 read this one
 		out.PackedPolicySize = packed(r)
+		out.SessionTokenUtilization, out.SessionTokenSize = packed(r), aws.Int32(int32(len(cred.SessionToken)))
 		return nil
 	}))
 }
