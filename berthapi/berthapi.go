@@ -65,7 +65,7 @@ func naming(_, field string) string {
 
 // Operations lists the operations, for tests and documentation.
 func Operations() []string {
-	return []string{"CloseAccount", "CreateAccount", "DescribeImageOrigin", "Explain", "ListAccounts", "ListDenials"}
+	return []string{"CloseAccount", "CreateAccount", "DescribeImageOrigin", "Explain", "ListAccounts", "ListDenials", "ReviewRoles"}
 }
 
 func (s *Service) do(ctx context.Context, service, op, resource string, readOnly bool, act func(context.Context) error) error {
@@ -222,6 +222,23 @@ func (s *Service) ListDenials(ctx context.Context, in *ListDenialsInput, _ ...op
 	return out, s.do(ctx, SigningName, "Explain", arn.Any, true, func(ctx context.Context) error {
 		var err error
 		out.Denials, err = s.identity.Denials(ctx, gate.CallerFrom(ctx).Principal.Account, limit)
+		return err
+	})
+}
+
+// ReviewRolesInput asks for warnings about the account's roles.
+type ReviewRolesInput struct{}
+
+// ReviewRolesOutput holds them.
+type ReviewRolesOutput struct{ Warnings []identity.Warning }
+
+// ReviewRoles tells which roles trust more of an identity provider's tokens than
+// they seem to.
+func (s *Service) ReviewRoles(ctx context.Context, _ *ReviewRolesInput, _ ...options) (*ReviewRolesOutput, error) {
+	out := &ReviewRolesOutput{}
+	return out, s.do(ctx, SigningName, "ReviewRoles", arn.Any, true, func(ctx context.Context) error {
+		var err error
+		out.Warnings, err = s.identity.Review(ctx, gate.CallerFrom(ctx).Principal.Account)
 		return err
 	})
 }

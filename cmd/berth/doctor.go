@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -55,6 +56,7 @@ func (c *doctorCmd) Run(e *env) error {
 	} else {
 		report = append(report, ok("data directory", c.Data))
 		report = append(report, checkServer(e.ctx, r, cred)...)
+		report = append(report, checkRoles(e.ctx, r, cred)...)
 		report = append(report, checkName(e.ctx, r))
 		report = append(report, checkEnvironment(r, cred))
 		report = append(report, checkTools(e.ctx, r)...)
@@ -201,4 +203,27 @@ func checkLogins(r *server.Runtime) finding {
 		}
 	}
 	return warning("login", "no login for "+r.Registry, "berth login")
+}
+
+// checkRoles tells of roles whose trust is wider than it looks.
+func checkRoles(ctx context.Context, r *server.Runtime, cred *identity.Credentials) []finding {
+	h, err := httpClient(r)
+	if err != nil {
+		return nil // checkServer says why
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	api := &client{h, r, aws.Credentials{AccessKeyID: cred.AccessKeyID, SecretAccessKey: cred.Secret.Reveal()}}
+	var out struct{ Warnings []identity.Warning }
+	if _, err := api.call(ctx, "ReviewRoles", map[string]any{}, &out); err != nil {
+		return nil
+	}
+	if len(out.Warnings) == 0 {
+		return []finding{ok("roles", "none trusts more than it looks")}
+	}
+	var list []finding
+	for _, w := range out.Warnings {
+		list = append(list, warning("role", w.Role+": "+w.Text, "see docs/access.md"))
+	}
+	return list
 }
