@@ -222,6 +222,13 @@ func (id *Identity) question(ctx context.Context, c gate.Call, action, resource 
 	}
 	if c.Principal.Kind == arn.KindWebIdentity {
 		q.request.Caller = policy.Caller{Federated: c.Principal.ARN}
+		open, err := id.accountOpen(ctx, c.Principal.Account)
+		if err != nil {
+			return nil, err
+		}
+		if !open {
+			q.standing = &standing{gone: true}
+		}
 	} else {
 		var err error
 		if q.standing, err = id.standing(ctx, c.Principal); errors.Is(err, ErrUnknownKey) {

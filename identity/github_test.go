@@ -177,6 +177,16 @@ func TestGitHubTrust(t *testing.T) {
 		}
 	}
 	t.Logf("%d policies, %d tokens, %d cells", len(ghPolicies), len(ghTokens), cells)
+	role := must(id.Entity(t.Context(), account, identity.Role, "r0"))(t)
+	if !assume(t, id, role, tokens["main"]) {
+		t.Fatal("not let in before")
+	}
+	if err := id.CloseAccount(t.Context(), account); err != nil {
+		t.Fatal(err)
+	}
+	if assume(t, id, role, tokens["main"]) {
+		t.Error("let into a closed account")
+	}
 }
 
 func signGitHub(t *testing.T, key *rsa.PrivateKey, tok ghToken) string {

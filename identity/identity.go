@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -65,12 +66,14 @@ type Options struct {
 	Keys webtoken.Keys
 	// Now is the clock, nil the real one.
 	Now func() time.Time
+	Log *slog.Logger
 }
 
 // Identity is the plane. It is safe for concurrent use.
 type Identity struct {
 	db     *sqldb.DB
 	now    func() time.Time
+	log    *slog.Logger
 	guards gate.PolicySource
 	issuer webtoken.Keys
 	keys   *secret.Box // secrets at rest
@@ -109,7 +112,10 @@ func New(db *sqldb.DB, master *secret.Master, o Options) *Identity {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Identity{db: db, now: o.Now, guards: o.Guards, issuer: o.Keys, keys: master.Box("access-keys"), tokens: master.Box("registry-token"),
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Identity{db: db, now: o.Now, log: o.Log, guards: o.Guards, issuer: o.Keys, keys: master.Box("access-keys"), tokens: master.Box("registry-token"),
 		sealed: master.Box("sessions"), grants: master.Box("download-grant"), pages: master.Box("identity-pages"), notes: master.Box("authorization-message"),
 		known: fresh.New[string, found](staleFor, maxCached, o.Now), sessions: fresh.New[string, *Session](staleFor, maxCached, o.Now),
 		standings: fresh.New[standingKey, *standing](staleFor, maxCached, o.Now), open: fresh.New[arn.Account, bool](staleFor, maxCached, o.Now),
@@ -214,6 +220,9 @@ const sessionsKept = TokenLife + time.Hour
 // denialsKept is how long explanations of denials stay.
 const denialsKept = 90 * 24 * time.Hour
 
+// denialsMost is how many explanations are kept in all.
+const denialsMost = 100_000
+
 // Run does the plane's background work until ctx ends: it stores when keys were
 // used and removes ended sessions and old explanations.
 func (id *Identity) Run(ctx context.Context) {
@@ -224,7 +233,9 @@ func (id *Identity) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			_ = id.Sweep(ctx) // the next round tries again
+			if err := id.Sweep(ctx); err != nil && ctx.Err() == nil {
+				id.log.Warn("identity sweep", "error", err) // the next round tries again
+			}
 		}
 	}
 }

@@ -24,8 +24,12 @@ func touchEntity(tx *sqldb.Tx, e *Entity, at time.Time) error {
 	return err
 }
 
-// sweep removes sessions that ended and denials that happened before.
+// sweep removes sessions that ended and denials that happened before, and of those
+// the oldest beyond denialsMost.
 func sweep(tx *sqldb.Tx, sessionsBefore, denialsBefore time.Time) error {
+	if _, err := tx.Exec("delete from denials where at < (select at from denials order by at desc limit 1 offset $1)", denialsMost); err != nil {
+		return err
+	}
 	if _, err := tx.Exec("delete from sessions where expires_at < $1", micros(sessionsBefore)); err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.identity = identity.New(s.db, master, identity.Options{Guards: s.registry,
+	s.identity = identity.New(s.db, master, identity.Options{Guards: s.registry, Log: s.log,
 		Keys: webtoken.NewKeySets(egress.New(egress.Options{Trusted: trusted}), keys, nil)})
 	if err := s.bootstrap(ctx); err != nil {
 		return err
