@@ -275,15 +275,12 @@ func (id *Identity) readGuard(ctx context.Context, q *question, c gate.Call, res
 	if id.guards == nil || resource.Service != "ecr" {
 		return nil
 	}
-	g, err := id.guards.Guard(ctx, resource, action)
-	if err != nil {
-		return err
-	}
-	q.guard = g
 	if q.set.Full && q.set.SameAccount && q.standing.session == nil && slices.Contains(mends, action) {
-		q.guard.Policies = nil
+		return nil
 	}
-	return nil
+	var err error
+	q.guard, err = id.guards.Guard(ctx, resource, action)
+	return err
 }
 
 // values answers condition keys. They are made when a policy asks.
