@@ -274,7 +274,7 @@ func (id *Identity) DecodeMessage(ctx context.Context, a arn.Account, message st
 }
 
 // recentMost is how many allowed calls are remembered.
-const recentMost = 4096
+const recentMost = 1024
 
 // recentCalls remembers the last calls in a ring.
 type recentCalls struct {

@@ -37,23 +37,17 @@ const (
 // messageHeader carries what sts:DecodeAuthorizationMessage explains.
 const messageHeader = "X-Berth-Authorization-Message"
 
-// awsService is one service and how it words errors.
-type awsService struct {
-	*awsproto.Service
-	query bool // awsQuery, not awsJson
-}
-
 // awsFront authenticates signed requests and hands them to the service that
 // their signature names.
 type awsFront struct {
 	identity *identity.Identity
-	services map[string]awsService // by signing name
+	services map[string]*awsproto.Service // by signing name
 	failures *failures
 	large    chan struct{}
 	log      *slog.Logger
 }
 
-func newAWSFront(id *identity.Identity, services map[string]awsService, f *failures, log *slog.Logger) *awsFront {
+func newAWSFront(id *identity.Identity, services map[string]*awsproto.Service, f *failures, log *slog.Logger) *awsFront {
 	for name, s := range services {
 		s.Failed = func(ctx context.Context, op string, err error) {
 			log.Error("API call failed", "service", name, "operation", op, "request", gate.CallerFrom(ctx).RequestID, "error", err)
@@ -126,9 +120,8 @@ func (f *awsFront) refuse(w http.ResponseWriter, r *http.Request, err *smithy.Ge
 
 // authenticate finds the caller and the service, and reads the body, which the
 // signature covers. A body over maxBody holds one of the large slots.
-func (f *awsFront) authenticate(r *http.Request) (awsService, []byte, gate.Caller, *smithy.GenericAPIError) {
+func (f *awsFront) authenticate(r *http.Request) (*awsproto.Service, []byte, gate.Caller, *smithy.GenericAPIError) {
 	caller := gate.CallerFrom(r.Context())
-	none := awsService{}
 	sig, err := sigv4.Parse(r)
 	if errors.Is(err, sigv4.ErrMissing) && isQuery(r) {
 		body, apiErr := f.readBody(r)
@@ -137,32 +130,32 @@ func (f *awsFront) authenticate(r *http.Request) (awsService, []byte, gate.Calle
 		}
 	}
 	if err != nil {
-		return none, nil, caller, signatureError(err)
+		return nil, nil, caller, signatureError(err)
 	}
 	if sig.Presigned { // no operation here may be called by URL
-		return none, nil, caller, apiError("IncompleteSignatureException", "Sign this request in its Authorization header.")
+		return nil, nil, caller, apiError("IncompleteSignatureException", "Sign this request in its Authorization header.")
 	}
 	service, ok := f.services[sig.Service]
 	if !ok {
-		return none, nil, caller, apiError("UnknownOperationException", "This server does not have the service '"+printable(sig.Service)+"'.")
+		return nil, nil, caller, apiError("UnknownOperationException", "This server does not have the service '"+printable(sig.Service)+"'.")
 	}
 	region := arn.Region(sig.Region)
 	if !region.Valid() {
-		return none, nil, caller, apiError("InvalidSignatureException", "Credential should be scoped to a valid region.")
+		return nil, nil, caller, apiError("InvalidSignatureException", "Credential should be scoped to a valid region.")
 	}
 	key, err := f.identity.LookupKey(r.Context(), sig.AccessKeyID, sig.SessionToken)
 	if err != nil {
-		return none, nil, caller, f.failed(caller, sig.AccessKeyID, f.keyError(err))
+		return nil, nil, caller, f.failed(caller, sig.AccessKeyID, f.keyError(err))
 	}
 	body, apiErr := f.readBody(r)
 	if apiErr != nil {
-		return none, nil, caller, apiErr
+		return nil, nil, caller, apiErr
 	}
 	if err := sig.Verify(r, key.Secret.Reveal(), time.Now(), sigv4.BodyHash(body)); err != nil {
 		if len(body) > maxBody {
 			<-f.large
 		}
-		return none, nil, caller, f.failed(caller, sig.AccessKeyID, signatureError(err))
+		return nil, nil, caller, f.failed(caller, sig.AccessKeyID, signatureError(err))
 	}
 	caller.Principal, caller.Region = key.Principal, region
 	if !strings.HasPrefix(sig.AccessKeyID, "ASIA") {

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/aws/ecrapi"
 	"github.com/berth-registry/berth/aws/iamapi"
 	"github.com/berth-registry/berth/aws/stsapi"
@@ -128,11 +129,11 @@ func (s *Server) fronts() {
 	warn := func(_ context.Context, role, text string) {
 		s.log.Warn("a trust policy is wider than it looks", "role", role, "warning", text)
 	}
-	s.aws = newAWSFront(s.identity, map[string]awsService{
-		ecrapi.SigningName:   {Service: ecrapi.New(s.registry, s.identity, g, s.hosts).Handler()},
-		iamapi.SigningName:   {Service: iamapi.New(s.identity, g, warn).Handler(), query: true},
-		stsapi.SigningName:   {Service: stsapi.New(s.identity, g, refused).Handler(), query: true},
-		berthapi.SigningName: {Service: berthapi.New(s.identity, s.registry, g, s.cfg.Account).Handler()},
+	s.aws = newAWSFront(s.identity, map[string]*awsproto.Service{
+		ecrapi.SigningName:   ecrapi.New(s.registry, s.identity, g, s.hosts).Handler(),
+		iamapi.SigningName:   iamapi.New(s.identity, g, warn).Handler(),
+		stsapi.SigningName:   stsapi.New(s.identity, g, refused).Handler(),
+		berthapi.SigningName: berthapi.New(s.identity, s.registry, g, s.cfg.Account).Handler(),
 	}, f, s.log)
 }
 

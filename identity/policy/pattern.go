@@ -368,9 +368,8 @@ func (p *arnPattern) match(s string, r *Request) (ok, resolved bool) {
 	if p.all {
 		return true, true
 	}
-	parts := strings.SplitN(s, ":", 6)
+	parts := r.split(s)
 	ok = len(parts) == 6
-	resolved = true
 	for i := range p.parts {
 		g, res := p.parts[i].glob(r)
 		if !res {

@@ -10,6 +10,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/berth-registry/berth/arn"
 )
@@ -110,7 +111,19 @@ type Request struct {
 	// that the request does not have the key; an empty list that it has it, empty.
 	Values func(key string) []string
 
-	action string // in lower case, once asked
+	action string   // in lower case, once asked
+	parts  []string // of the resource, once asked
+}
+
+// split returns the parts of an ARN, those of the request's resource kept.
+func (r *Request) split(s string) []string {
+	if s != r.Resource {
+		return strings.SplitN(s, ":", 6)
+	}
+	if r.parts == nil {
+		r.parts = strings.SplitN(s, ":", 6)
+	}
+	return r.parts
 }
 
 func (r *Request) values(key string) []string {
