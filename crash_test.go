@@ -385,6 +385,22 @@ func TestPowerCut(t *testing.T) {
 	t.Logf("%d power cuts without a loss; the control lost %d of %d (%v)", *powerRounds, len(wrong), acked, err)
 }
 
+// allStopped reports whether every thread of a process has stopped.
+func allStopped(pid int) bool {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, f := range tasks {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(b), ") ")
+		if !strings.HasPrefix(rest, "T") && !strings.HasPrefix(rest, "t") {
+			return false
+		}
+	}
+	return true
+}
+
 // cutPower runs one round on a fresh file system. An error is a server that does
 // not come back.
 func cutPower(t *testing.T, seed uint64, wrap []string) (acked int, wrong []string, err error) {
@@ -433,6 +449,12 @@ func cutPower(t *testing.T, seed uint64, wrap []string) (acked int, wrong []stri
 	crash := func() {
 		// First no new acknowledgement can be counted that the disk did not have.
 		_ = syscall.Kill(-s.PID(), syscall.SIGSTOP)
+		for range 200 { // a thread in a flush stops after it, not in it
+			if allStopped(s.PID()) {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
 		if err := unix.IoctlSetPointerInt(int(root.Fd()), fsShutdown, noLogFlush); err != nil {
 			t.Errorf("FS_IOC_SHUTDOWN: %v", err)
 		}

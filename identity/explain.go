@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,8 +27,9 @@ type Explanation struct {
 	Answers   []Answer `json:"answers"`
 	// Missing is the first action that is not allowed, "" when all are.
 	Missing string `json:"missing,omitempty"`
-	// Suggestion is the smallest statement that would allow it, and Where the
-	// policy that it belongs into; empty where a Deny has to be changed.
+	// Suggestion is the smallest statement that would allow what is missing, a list
+	// where one is not enough, and Where the policy that it belongs into; empty where
+	// a Deny has to be changed.
 	Suggestion string `json:"suggestion,omitempty"`
 	Where      string `json:"where,omitempty"`
 	SourceIP   string `json:"sourceIp,omitempty"`
@@ -65,6 +68,7 @@ func (id *Identity) Explain(ctx context.Context, c gate.Call, actions []string) 
 	caller := gate.CallerFrom(ctx)
 	x := &Explanation{RequestID: caller.RequestID, Time: id.now().UTC().Truncate(time.Second), Principal: c.Principal.ARN, Allowed: true,
 		SourceIP: caller.SourceIP, UserAgent: caller.UserAgent}
+	var wanted []suggestion
 	for _, action := range actions {
 		resources := c.Resources
 		if anywhere(action) {
@@ -77,13 +81,75 @@ func (id *Identity) Explain(ctx context.Context, c gate.Call, actions []string) 
 			}
 			d := q.decide()
 			x.Answers = append(x.Answers, q.answer(d))
-			if !d.Allowed && x.Missing == "" {
-				x.Allowed, x.Missing = false, c.Service+":"+action
-				x.Suggestion, x.Where = q.suggest(c, d)
+			if d.Allowed {
+				continue
 			}
+			if x.Missing == "" {
+				x.Allowed, x.Missing = false, c.Service+":"+action
+			}
+			wanted = append(wanted, q.suggest(c, d))
 		}
 	}
+	if len(wanted) > 0 {
+		x.Suggestion, x.Where = merge(wanted)
+	}
 	return x, nil
+}
+
+// suggestion is a statement to add to a policy; nil where a Deny has to go.
+type suggestion struct {
+	statement map[string]any
+	action    string
+	where     string
+}
+
+// merge joins the suggestions for the policy of the first of them: statements that
+// differ in their action alone become one.
+func merge(list []suggestion) (text, where string) {
+	where = list[0].where
+	type group struct {
+		statement map[string]any
+		actions   []string
+	}
+	var groups []*group
+	byRest := map[string]*group{}
+	for _, s := range list {
+		if s.where != where || s.statement == nil {
+			continue
+		}
+		rest, err := json.Marshal(s.statement)
+		if err != nil {
+			return "", where
+		}
+		g := byRest[string(rest)]
+		if g == nil {
+			g = &group{statement: s.statement}
+			byRest[string(rest)] = g
+			groups = append(groups, g)
+		}
+		if !slices.Contains(g.actions, s.action) {
+			g.actions = append(g.actions, s.action)
+		}
+	}
+	var statements []map[string]any
+	for _, g := range groups {
+		if g.statement["Action"] = g.actions; len(g.actions) == 1 {
+			g.statement["Action"] = g.actions[0]
+		}
+		statements = append(statements, g.statement)
+	}
+	var out any = statements
+	switch len(statements) {
+	case 0:
+		return "", where
+	case 1:
+		out = statements[0]
+	}
+	b, err := json.Marshal(out)
+	if err != nil {
+		return "", where
+	}
+	return string(b), where
 }
 
 // anywhere says that an action has no resource.
@@ -131,11 +197,11 @@ func (q *question) answer(d policy.Decision) Answer {
 }
 
 // suggest makes the smallest statement that would allow what was denied.
-func (q *question) suggest(c gate.Call, d policy.Decision) (statement, where string) {
+func (q *question) suggest(c gate.Call, d policy.Decision) suggestion {
 	if d.Explicit {
-		return "", "a Deny wins over every Allow: change statement " + VersionID(d.Statement)[1:] + " of " + d.Policy
+		return suggestion{where: "a Deny wins over every Allow: change statement " + strconv.Itoa(d.Statement) + " of " + d.Policy}
 	}
-	s := map[string]any{"Effect": "Allow", "Action": q.request.Action}
+	s, where := map[string]any{"Effect": "Allow"}, ""
 	switch d.Layer {
 	case policy.LayerResource:
 		s["Principal"] = map[string]string{"AWS": q.principalName(c)}
@@ -155,11 +221,7 @@ func (q *question) suggest(c gate.Call, d policy.Decision) (statement, where str
 			where = "the " + string(d.Layer) + " of " + q.principalName(c)
 		}
 	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		return "", where
-	}
-	return string(b), where
+	return suggestion{s, q.request.Action, where}
 }
 
 func (q *question) principalName(c gate.Call) string {

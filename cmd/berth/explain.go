@@ -166,7 +166,7 @@ func (x *explanation) print(e *env) error {
 	}
 	switch {
 	case x.Suggestion != "":
-		fmt.Fprintf(e.out, "\nTo allow it, add this statement to %s:\n  %s\n", x.Where, x.Suggestion)
+		fmt.Fprintf(e.out, "\nTo allow it, add to %s:\n  %s\n", x.Where, x.Suggestion)
 	case x.Where != "":
 		fmt.Fprintf(e.out, "\nTo allow it: %s.\n", x.Where)
 	}
