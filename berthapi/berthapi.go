@@ -22,6 +22,7 @@ import (
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity"
 	"github.com/berth-registry/berth/registry"
+	"github.com/berth-registry/berth/trail"
 )
 
 // SigningName is the service's name in signatures and policies.
@@ -39,13 +40,14 @@ type options = func(*Options)
 type Service struct {
 	identity *identity.Identity
 	registry *registry.Registry
+	trail    *trail.Trail
 	gate     *gate.Gate
 	home     arn.Account
 }
 
 // New makes the front end. home is the account that keeps the others.
-func New(id *identity.Identity, r *registry.Registry, g *gate.Gate, home arn.Account) *Service {
-	return &Service{id, r, g, home}
+func New(id *identity.Identity, r *registry.Registry, t *trail.Trail, g *gate.Gate, home arn.Account) *Service {
+	return &Service{id, r, t, g, home}
 }
 
 // Handler serves the API.
@@ -256,7 +258,7 @@ func (s *Service) Explain(ctx context.Context, in *ExplainInput, _ ...options) (
 	if in.RequestID != nil {
 		return out, s.do(ctx, SigningName, "Explain", arn.Any, true, func(ctx context.Context) error {
 			var err error
-			out.Explanation, err = s.identity.Past(ctx, caller.Principal.Account, *in.RequestID)
+			out.Explanation, err = s.past(ctx, caller, *in.RequestID)
 			return err
 		})
 	}
@@ -306,6 +308,30 @@ func (s *Service) Explain(ctx context.Context, in *ExplainInput, _ ...options) (
 		}
 		return err
 	})
+}
+
+// past explains a call of the past: a denial by the policies of its time, an allowed
+// call by those of now.
+func (s *Service) past(ctx context.Context, caller gate.Caller, requestID string) (*identity.Explanation, error) {
+	x, err := s.identity.Past(ctx, caller.Principal.Account, requestID)
+	if identity.CodeOf(err) != identity.NoSuchEntity {
+		return x, err
+	}
+	r, terr := s.trail.ByRequest(ctx, arn.Place{Account: caller.Principal.Account, Region: caller.Region}, requestID)
+	if terr != nil {
+		return nil, terr
+	}
+	if r == nil || r.Who.AccountID != string(caller.Principal.Account) || len(r.Targets) == 0 {
+		return nil, err
+	}
+	service, action, _ := strings.Cut(r.Action, ":")
+	c := gate.Call{Service: service, Action: action, Place: r.Home, Resources: r.Targets, ReadOnly: r.ReadOnly, Keys: r.Keys,
+		Principal: arn.Principal{Kind: r.Who.Type, Account: caller.Principal.Account, ARN: r.Who.ARN, ID: r.Who.PrincipalID, AccessKeyID: r.Who.AccessKeyID}}
+	then := gate.Caller{Principal: c.Principal, Region: r.Home.Region, RequestID: requestID, SourceIP: r.SourceIP, UserAgent: r.UserAgent}
+	if x, err = s.identity.Explain(gate.WithCaller(ctx, then), c, []string{action}); err == nil {
+		x.Now, x.Time = true, r.At.Truncate(time.Second)
+	}
+	return x, err
 }
 
 // withCreation adds the right to create a repository to a push into one that does

@@ -23,6 +23,8 @@ type Call struct {
 	Principal arn.Principal
 	// Service and Action are IAM's words, such as ecr and PutImage.
 	Service, Action string
+	// Operation is the API's name of the call, where it is not the action's.
+	Operation string
 	// Place is the account and region the call is about.
 	Place arn.Place
 	// Resources are the ARNs acted on, each of which must be allowed; "*" for
@@ -33,6 +35,17 @@ type Call struct {
 	// Keys are condition keys of this call beside the global ones, in lower case:
 	// aws:requesttag/…, aws:tagkeys and the service's own.
 	Keys map[string][]string
+	// Params are the parameters for the record, where the protocol has no document
+	// of them (see Exchange).
+	Params map[string]any
+}
+
+// Name is what the record calls the call.
+func (c *Call) Name() string {
+	if c.Operation != "" {
+		return c.Operation
+	}
+	return c.Action
 }
 
 // Decision is an authoriser's answer to one action on one resource.
@@ -60,8 +73,8 @@ type PolicySource interface {
 }
 
 // Recorder keeps what happened. Record is called after the call, with its error,
-// if any. A mutation's record is meant to be written in the change's own
-// transaction: Prepare returns a context that carries it there.
+// if any, and the context that Prepare returned. A mutation's record is meant to be
+// written in the change's own transaction: Prepare's context carries it there.
 type Recorder interface {
 	Prepare(ctx context.Context, c Call) context.Context
 	Record(ctx context.Context, c Call, took time.Duration, err error)
@@ -77,8 +90,13 @@ func (d *Denied) Error() string {
 	return fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s", d.Principal, d.Action, d.Resource, d.Reason)
 }
 
-// ErrNobody is a call without a principal.
-var ErrNobody = errors.New("the call was not authenticated")
+var (
+	// ErrNobody is a call without a principal.
+	ErrNobody = errors.New("the call was not authenticated")
+	// ErrUnrecorded marks the error of a call that is not worth a record, such as one
+	// that lost a race to its own twin.
+	ErrUnrecorded = errors.New("not recorded")
+)
 
 // Gate authorises and records.
 type Gate struct {
@@ -95,16 +113,25 @@ func (g *Gate) Do(ctx context.Context, c Call, act func(context.Context) error) 
 	start := time.Now()
 	err := g.Check(ctx, c, c.Action)
 	if err == nil {
-		run := ctx
 		if !c.ReadOnly {
-			run = g.recorder.Prepare(ctx, c)
+			ctx = g.recorder.Prepare(ctx, c)
 		}
-		err = act(run)
+		err = act(ctx)
 	}
-	if !errors.Is(err, ErrNobody) { // no record before a principal is known
+	if !errors.Is(err, ErrNobody) && !errors.Is(err, ErrUnrecorded) { // no record before a principal is known
 		g.recorder.Record(ctx, c, time.Since(start), err)
 	}
 	return err
+}
+
+// Further is Do for another action of the same request on the same resources: a
+// push that creates its repository, say. Without act it only asks.
+func (g *Gate) Further(ctx context.Context, c Call, action string, act func(context.Context) error) error {
+	if act == nil {
+		return g.Check(ctx, c, action)
+	}
+	c.Action, c.Operation, c.ReadOnly = action, "", false
+	return g.Do(WithExchange(ctx, &Exchange{}), c, act)
 }
 
 // Check only asks whether the call's principal may perform a further action on

@@ -39,6 +39,31 @@ func (id *Identity) standing(ctx context.Context, p arn.Principal) (*standing, e
 	return id.standings.Get(key, func() (*standing, error) { return id.loadStanding(ctx, p) })
 }
 
+// About is what a record of a call tells of the role's session that made it.
+type About struct {
+	Role     string // ARN
+	RoleID   string
+	Since    time.Time
+	Provider string // ARN of the identity provider, "" for none
+}
+
+// About describes a role's session. What is not known any more is left empty.
+func (id *Identity) About(ctx context.Context, p arn.Principal) About {
+	a := About{}
+	a.RoleID, _, _ = strings.Cut(p.ID, ":")
+	s, err := id.standing(ctx, p)
+	if err != nil {
+		return a
+	}
+	if s.caller.Role != "" {
+		a.Role = s.caller.Role
+	}
+	if s.session != nil {
+		a.Since, a.Provider = s.session.IssuedAt, s.session.Provider
+	}
+	return a
+}
+
 func (id *Identity) loadStanding(ctx context.Context, p arn.Principal) (*standing, error) {
 	s := &standing{caller: policy.Caller{Account: p.Account, ARN: p.ARN, ID: p.ID}, path: p.ARN}
 	open, err := id.accountOpen(ctx, p.Account)

@@ -48,6 +48,12 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap serves errors.Is.
 func (e *Error) Unwrap() error { return e.Err }
 
+// ErrorCode and ErrorMessage are what a record of the call says.
+func (e *Error) ErrorCode() string { return string(e.Code) }
+
+// ErrorMessage is the text for the caller.
+func (e *Error) ErrorMessage() string { return e.Message }
+
 func fail(c Code, format string, args ...any) error {
 	return &Error{Code: c, Message: fmt.Sprintf(format, args...)}
 }

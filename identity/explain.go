@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/berth-registry/berth/arn"
@@ -242,12 +241,9 @@ func (id *Identity) WouldAllow(ctx context.Context, c gate.Call, action, resourc
 }
 
 // RecordDenial keeps the explanation of a denied call under its request id, in the
-// caller's account. Many in a short time are not all kept.
+// caller's account.
 func (id *Identity) RecordDenial(ctx context.Context, c gate.Call, denied *gate.Denied) error {
 	requestID := gate.CallerFrom(ctx).RequestID
-	if requestID == "" || !id.denials.take(id.now()) {
-		return nil
-	}
 	_, action, _ := strings.Cut(denied.Action, ":")
 	c.Resources = []string{denied.Resource}
 	x, err := id.Explain(ctx, c, []string{action})
@@ -259,39 +255,25 @@ func (id *Identity) RecordDenial(ctx context.Context, c gate.Call, denied *gate.
 		return err
 	}
 	return storage(id.db.Write(ctx, func(tx *sqldb.Tx) error {
+		if requestID == "" {
+			return nil
+		}
 		return insertDenial(tx, c.Principal.Account, requestID, id.now(), string(body))
 	}))
 }
 
-// Note remembers a call that was allowed, for a while, so that it can be explained.
-func (id *Identity) Note(ctx context.Context, c gate.Call) {
-	if requestID := gate.CallerFrom(ctx).RequestID; requestID != "" {
-		id.recent.add(requestID, gate.CallerFrom(ctx), c, id.now())
-	}
-}
-
-// Past explains a call of the past to somebody of the account that made it:
-// NoSuchEntity. A denial is explained by the policies of its time, an allowed call,
-// remembered for a while by the node that answered it, by those of now.
+// Past explains a denied call of the past to somebody of the account that made it,
+// by the policies of its time: NoSuchEntity.
 func (id *Identity) Past(ctx context.Context, a arn.Account, requestID string) (*Explanation, error) {
 	body, err := id.readDenial(ctx, a, requestID)
-	if err == nil {
-		x := &Explanation{}
-		return x, json.Unmarshal([]byte(body), x)
+	if sqldb.IsNoRows(err) {
+		return nil, fail(NoSuchEntity, "No call with the request id %.100s is known in account %s. Calls are kept for 90 days.", requestID, a)
 	}
-	if !sqldb.IsNoRows(err) {
+	if err != nil {
 		return nil, storage(err)
 	}
-	call, ok := id.recent.find(requestID)
-	if !ok || call.call.Principal.Account != a {
-		return nil, fail(NoSuchEntity, "No call with the request id %.100s is known in account %s. Denied calls are kept for 90 days, allowed ones until %d more have passed.",
-			requestID, a, recentMost)
-	}
-	x, err := id.Explain(gate.WithCaller(ctx, call.caller), call.call, []string{call.call.Action})
-	if err == nil {
-		x.Now, x.Time = true, call.at.UTC().Truncate(time.Second)
-	}
-	return x, err
+	x := &Explanation{}
+	return x, json.Unmarshal([]byte(body), x)
 }
 
 // Denials are the last denied calls of an account's principals, the newest first.
@@ -333,74 +315,6 @@ func (id *Identity) DecodeMessage(ctx context.Context, a arn.Account, message st
 		return nil, fail(InvalidMessage, "Message is not valid: what it is about is not kept any more")
 	}
 	return x, err
-}
-
-// recentMost is how many allowed calls are remembered.
-const recentMost = 1024
-
-// recentCalls remembers the last calls in a ring.
-type recentCalls struct {
-	mu   sync.Mutex
-	ring []recentCall
-	next int
-}
-
-type recentCall struct {
-	id     string
-	caller gate.Caller
-	call   gate.Call
-	at     time.Time
-}
-
-func (r *recentCalls) add(requestID string, caller gate.Caller, c gate.Call, at time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ring == nil {
-		r.ring = make([]recentCall, recentMost)
-	}
-	r.ring[r.next] = recentCall{requestID, caller, c, at}
-	r.next = (r.next + 1) % recentMost
-}
-
-func (r *recentCalls) find(requestID string) (recentCall, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i := range r.ring { // seldom asked, often added to
-		if r.ring[i].id == requestID {
-			return r.ring[i], true
-		}
-	}
-	return recentCall{}, false
-}
-
-// bucket lets a burst through and then so many a second.
-type bucket struct {
-	mu   sync.Mutex
-	left float64
-	at   time.Time
-}
-
-const (
-	bucketSize = 200
-	bucketRate = 20 // per second
-)
-
-func (b *bucket) take(now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.at.IsZero() {
-		b.left = bucketSize
-	}
-	b.left = min(bucketSize, b.left+now.Sub(b.at).Seconds()*bucketRate)
-	if b.at.IsZero() {
-		b.left = bucketSize
-	}
-	b.at = now
-	if b.left < 1 {
-		return false
-	}
-	b.left--
-	return true
 }
 
 // PrincipalOf is the principal that an ARN of an account stands for, a role being

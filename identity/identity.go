@@ -91,8 +91,6 @@ type Identity struct {
 	mu       sync.Mutex
 	verified map[[32]byte]Token
 	used     map[string]keyUse
-	recent   recentCalls
-	denials  bucket
 }
 
 // found is the outcome of looking an access key up.

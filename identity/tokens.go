@@ -158,20 +158,13 @@ func (id *Identity) OpenGrant(token, repository, digest string) (arn.Principal, 
 }
 
 // PageToken makes an opaque token for the page after last, of a query.
-func (id *Identity) PageToken(query, last string) string {
-	return base64.RawURLEncoding.EncodeToString(id.pages.Seal([]byte(last), query))
-}
+func (id *Identity) PageToken(query, last string) string { return id.pages.Token(query, last) }
 
 // OpenPageToken reads a page token of the same query, "" being the first page:
 // ValidationError.
-func (id *Identity) OpenPageToken(query, token string) (string, error) {
-	if token == "" {
-		return "", nil
+func (id *Identity) OpenPageToken(query, token string) (last string, err error) {
+	if err := id.pages.Untoken(query, token, &last); err != nil {
+		return "", fail(ValidationError, "Invalid Marker.")
 	}
-	if b, err := base64.RawURLEncoding.Strict().DecodeString(token); err == nil && len(token) < 4096 {
-		if last, err := id.pages.Open(b, query); err == nil {
-			return string(last), nil
-		}
-	}
-	return "", fail(ValidationError, "Invalid Marker.")
+	return last, nil
 }

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"github.com/berth-registry/berth/internal/digest"
 	"github.com/berth-registry/berth/registry"
 	"github.com/berth-registry/berth/registry/manifest"
+	"github.com/berth-registry/berth/sqldb"
+	"github.com/berth-registry/berth/trail"
 )
 
 // startUpload is end-4a; with a digest it is end-4b (the whole blob in one
@@ -28,23 +31,29 @@ func (h *Handler) startUpload(x *exchange) error {
 	if q.Has("digest") && !digest.Valid(want) {
 		return &registry.Error{Code: registry.DigestInvalid, Message: "the query's digest is not one of sha256 or sha512 in lower case"}
 	}
-	ref, err := h.registry.StartUpload(x.ctx, x.place, x.Repository, x.who, func(action string) error { return h.gate.Check(x.ctx, x.call, action) })
+	further := func(ctx context.Context, action string, act func(context.Context) error) error {
+		return h.gate.Further(ctx, x.call, action, act)
+	}
+	ref, err := h.registry.StartUpload(x.ctx, x.place, x.Repository, x.who, further)
 	if err != nil {
 		return err
 	}
+	x.response = map[string]any{"uploadId": ref.ID}
 	if want == "" {
 		x.progress(ref, 0, http.StatusAccepted)
 		return nil
 	}
 	// Two further actions of one request: their rights are asked for, too.
-	for _, action := range []string{"UploadLayerPart", "CompleteLayerUpload"} {
-		if err := h.gate.Check(x.ctx, x.call, action); err != nil {
-			return errors.Join(err, h.registry.CancelUpload(x.ctx, ref))
-		}
+	err = further(x.ctx, "UploadLayerPart", nil)
+	var l *registry.Layer
+	if err == nil {
+		err = further(x.ctx, "CompleteLayerUpload", func(ctx context.Context) error {
+			l, err = h.registry.FinishUpload(ctx, ref, want, x.chunk(-1))
+			return err
+		})
 	}
-	l, err := h.registry.FinishUpload(x.ctx, ref, want, x.chunk(-1))
 	if err != nil {
-		if cerr := h.registry.CancelUpload(x.ctx, ref); registry.CodeOf(cerr) != registry.UploadNotFound {
+		if cerr := h.registry.CancelUpload(sqldb.Apart(x.ctx), ref); registry.CodeOf(cerr) != registry.UploadNotFound {
 			err = errors.Join(err, cerr)
 		}
 		return err
@@ -209,6 +218,7 @@ func (h *Handler) finishUpload(x *exchange) error {
 		return &registry.Error{Code: registry.DigestInvalid, Message: "finish an upload with ?digest=, one of sha256 or sha512 in lower case"}
 	}
 	ref := x.upload()
+	x.digest = d
 	from, err := x.contentRange()
 	if err != nil {
 		return h.outOfRange(x, ref, err)
@@ -221,6 +231,7 @@ func (h *Handler) finishUpload(x *exchange) error {
 	if err != nil {
 		return h.outOfRange(x, ref, err)
 	}
+	x.response = map[string]any{"registryId": x.place.Account, "repositoryName": x.Repository, "uploadId": ref.ID, "layerDigest": l.Digest}
 	x.created(l)
 	return nil
 }
@@ -256,11 +267,18 @@ func (h *Handler) putManifest(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	x.digest = digest.SHA256(body)
 	put, err := h.registry.PutImage(x.ctx, registry.NewImage{Place: x.place, Repository: x.Repository, Tag: id.Tag, Digest: id.Digest,
 		MediaType: contentType, Body: body, Principal: x.who, Origin: session.Origin()})
 	if err != nil {
 		return err
 	}
+	imageID := map[string]string{"imageDigest": put.Digest}
+	if id.Tag != "" {
+		imageID["imageTag"] = id.Tag
+	}
+	x.response = map[string]any{"image": map[string]any{"registryId": x.place.Account, "repositoryName": x.Repository, "imageId": imageID,
+		"imageManifest": trail.ManifestRef(x.Repository, put.Digest), "imageManifestMediaType": contentType}}
 	head := x.w.Header()
 	head.Set("Location", "/v2/"+x.Repository+"/manifests/"+put.Digest)
 	head.Set("Docker-Content-Digest", put.Digest)

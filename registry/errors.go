@@ -91,6 +91,12 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// ErrorCode and ErrorMessage are what a record of the call says.
+func (e *Error) ErrorCode() string { return string(e.Code) }
+
+// ErrorMessage is the text for the caller.
+func (e *Error) ErrorMessage() string { return e.Message }
+
 // CodeOf returns the code of an error, "" for one that is not the registry's.
 func CodeOf(err error) Code {
 	var e *Error

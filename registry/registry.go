@@ -76,25 +76,30 @@ type Keys interface {
 type Options struct {
 	Limits Limits // zero: DefaultLimits
 	Keys   Keys
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Missing is told of a push to a repository that does not exist and that no
+	// template makes. It may wait until something has made it; it returns nil when the
+	// repository may exist now, else the push's error.
+	Missing func(ctx context.Context, p arn.Place, name string) error
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Registry is the plane. It is safe for concurrent use.
 type Registry struct {
-	db     *sqldb.DB
-	blobs  *blob.Blobs
-	pages  *secret.Box
-	keys   Keys
-	limits Limits
-	now    func() time.Time
-	log    *slog.Logger
-	node   string // this process
-	live   sessions
-	pulls  pulls
-	leases leases
-	cache  *cache
-	guards *fresh.Cache[guardKey, guard]
+	db      *sqldb.DB
+	blobs   *blob.Blobs
+	pages   *secret.Box
+	keys    Keys
+	limits  Limits
+	missing func(ctx context.Context, p arn.Place, name string) error
+	now     func() time.Time
+	log     *slog.Logger
+	node    string // this process
+	live    sessions
+	pulls   pulls
+	leases  leases
+	cache   *cache
+	guards  *fresh.Cache[guardKey, guard]
 }
 
 // New makes the plane on a migrated database.
@@ -110,7 +115,7 @@ func New(db *sqldb.DB, blobs *blob.Blobs, master *secret.Master, o Options) *Reg
 	}
 	var node [8]byte
 	rand.Read(node[:])
-	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, now: o.Now, log: o.Log,
+	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, missing: o.Missing, now: o.Now, log: o.Log,
 		node: hex.EncodeToString(node[:]), live: newSessions(), pulls: newPulls(), leases: newLeases(),
 		cache: newCache(db.SingleProcess()), guards: fresh.New[guardKey, guard](guardLife, maxGuards, o.Now)}
 }

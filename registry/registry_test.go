@@ -89,7 +89,16 @@ func (b *bed) create(name string, more ...func(*registry.NewRepository)) *regist
 	return r
 }
 
-func never(string) error { return errors.New("no further right was expected to be asked for") }
+func never(context.Context, string, func(context.Context) error) error {
+	return errors.New("no further right was expected to be asked for")
+}
+
+func allow(ctx context.Context, _ string, act func(context.Context) error) error {
+	if act == nil {
+		return nil
+	}
+	return act(ctx)
+}
 
 func sha(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity/policy"
 	"github.com/berth-registry/berth/sqldb"
 )
@@ -198,27 +199,32 @@ func match(all []*Template, name, cause string) *Template {
 }
 
 // createOnPush makes the repository that a push misses, when a template says so
-// and the caller may: RepositoryNotFound when no template does.
-func (r *Registry) createOnPush(ctx context.Context, p arn.Place, name string, may func(action string) error) error {
+// and the caller may; else it waits for whoever else makes it:
+// RepositoryNotFound when nobody does.
+func (r *Registry) createOnPush(ctx context.Context, p arn.Place, name string, further Further) error {
 	t, err := r.MatchTemplate(ctx, p, name, CreateOnPush)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if t == nil {
+	case t == nil && r.missing != nil:
+		return r.missing(ctx, p, name)
+	case t == nil:
 		return errRepositoryNotFound(p, name)
 	}
-	rights := []string{"CreateRepository"}
 	if len(t.Resource) > 0 {
-		rights = append(rights, "TagResource")
-	}
-	for _, action := range rights {
-		if err := may(action); err != nil {
+		if err := further(ctx, "TagResource", nil); err != nil {
 			return err
 		}
 	}
-	_, err = r.CreateRepository(ctx, NewRepository{Place: p, Name: name, Tags: t.Tags, Encryption: t.Encryption, KMSKey: t.KMSKey,
-		Resource: t.Resource, Policy: t.Policy, Lifecycle: t.Lifecycle, template: t.Prefix})
-	if CodeOf(err) == RepositoryAlreadyExists { // another layer of the same push was faster
+	err = further(ctx, "CreateRepository", func(ctx context.Context) error {
+		_, err := r.CreateRepository(ctx, NewRepository{Place: p, Name: name, Tags: t.Tags, Encryption: t.Encryption, KMSKey: t.KMSKey,
+			Resource: t.Resource, Policy: t.Policy, Lifecycle: t.Lifecycle, template: t.Prefix})
+		if CodeOf(err) == RepositoryAlreadyExists { // another layer of the same push was faster
+			return errors.Join(gate.ErrUnrecorded, err)
+		}
+		return err
+	})
+	if CodeOf(err) == RepositoryAlreadyExists {
 		return nil
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -67,7 +68,14 @@ func TestCreateOnPush(t *testing.T) {
 		wantCode(t, err, registry.RepositoryNotFound)
 		var asked []string
 		denied := errors.New("denied")
-		if _, err := b.StartUpload(b.ctx, here, "team/app", root, func(a string) error { asked = append(asked, a); return denied }); !errors.Is(err, denied) {
+		deny := func(_ context.Context, a string, act func(context.Context) error) error {
+			asked = append(asked, a)
+			if act == nil {
+				return nil
+			}
+			return denied
+		}
+		if _, err := b.StartUpload(b.ctx, here, "team/app", root, deny); !errors.Is(err, denied) {
 			t.Errorf("got %v, want the gate's answer", err)
 		}
 		_, err = b.Repository(b.ctx, here, "team/app")
@@ -76,7 +84,7 @@ func TestCreateOnPush(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				if _, err := b.StartUpload(b.ctx, here, "team/app", root, func(string) error { return nil }); err != nil {
+				if _, err := b.StartUpload(b.ctx, here, "team/app", root, allow); err != nil {
 					t.Error(err)
 				}
 			})
@@ -99,7 +107,6 @@ func TestLeftovers(t *testing.T) {
 		if _, err := b.CreateTemplate(b.ctx, registry.Template{Place: here, Prefix: "ROOT", AppliedFor: []string{registry.CreateOnPush}}); err != nil {
 			t.Fatal(err)
 		}
-		allow := func(string) error { return nil }
 		made := func(name string) registry.UploadRef {
 			t.Helper()
 			ref, err := b.StartUpload(b.ctx, here, name, root, allow)

@@ -115,14 +115,18 @@ func (s sessions) dropRepository(id int64) {
 	}
 }
 
+// Further does another action of a request on its repository, if the caller has the
+// right to; without act it only asks.
+type Further func(ctx context.Context, action string, act func(context.Context) error) error
+
 // StartUpload opens an upload to a repository. A missing repository is made by
-// the CREATE_ON_PUSH template that matches its name, if there is one; may is
-// asked before anything exists whether the caller has a further right on the
-// repository. Errors: may's, RepositoryNotFound, LimitExceeded, StorageFull.
-func (r *Registry) StartUpload(ctx context.Context, p arn.Place, name string, by arn.Principal, may func(action string) error) (UploadRef, error) {
+// the CREATE_ON_PUSH template that matches its name, if there is one and the caller
+// has the right to create it; else Options.Missing may wait until something creates
+// it. Errors: further's, RepositoryNotFound, LimitExceeded, StorageFull.
+func (r *Registry) StartUpload(ctx context.Context, p arn.Place, name string, by arn.Principal, further Further) (UploadRef, error) {
 	repo, err := r.Repository(ctx, p, name)
 	if CodeOf(err) == RepositoryNotFound {
-		if err := r.createOnPush(ctx, p, name, may); err != nil {
+		if err := r.createOnPush(ctx, p, name, further); err != nil {
 			return UploadRef{}, err
 		}
 		repo, err = r.Repository(ctx, p, name)
@@ -247,7 +251,7 @@ func (r *Registry) AppendUpload(ctx context.Context, ref UploadRef, c Chunk) (in
 	if err := r.append(s, c); err != nil {
 		var e *Error
 		if errors.As(err, &e) && e.Code == BodyInvalid {
-			return 0, errors.Join(err, r.save(context.WithoutCancel(ctx), s)) // what came before the break is kept
+			return 0, errors.Join(err, r.save(sqldb.Apart(ctx), s)) // what came before the break is kept
 		}
 		return 0, r.ended(ctx, s, err)
 	}
@@ -263,7 +267,7 @@ func (r *Registry) ended(ctx context.Context, s *session, err error) error {
 		s.ended = true
 		r.live.remove(s)
 		if s.persisted {
-			err = errors.Join(err, r.dropUpload(context.WithoutCancel(ctx), s.ref))
+			err = errors.Join(err, r.dropUpload(sqldb.Apart(ctx), s.ref))
 		}
 	}
 	return storage(err)
@@ -345,7 +349,7 @@ func (r *Registry) FinishUpload(ctx context.Context, ref UploadRef, dgst string,
 		if err := r.append(s, c); err != nil {
 			var e *Error
 			if errors.As(err, &e) && e.Code == BodyInvalid {
-				return nil, errors.Join(err, r.save(context.WithoutCancel(ctx), s))
+				return nil, errors.Join(err, r.save(sqldb.Apart(ctx), s))
 			}
 			return nil, r.ended(ctx, s, err)
 		}
@@ -384,7 +388,7 @@ func (r *Registry) finish(ctx context.Context, s *session, dgst string) (*Layer,
 	}
 	if err != nil {
 		if s.persisted {
-			err = errors.Join(err, r.dropUpload(context.WithoutCancel(ctx), s.ref))
+			err = errors.Join(err, r.dropUpload(sqldb.Apart(ctx), s.ref))
 		}
 		if errors.Is(err, blob.ErrDigest) {
 			return nil, &Error{Code: DigestInvalid, Message: fmt.Sprintf("The uploaded bytes do not have the digest %s", dgst), Err: err}

@@ -47,8 +47,9 @@ type awsFront struct {
 	log      *slog.Logger
 }
 
-func newAWSFront(id *identity.Identity, services map[string]*awsproto.Service, f *failures, log *slog.Logger) *awsFront {
+func newAWSFront(id *identity.Identity, services map[string]*awsproto.Service, a auditor, f *failures, log *slog.Logger) *awsFront {
 	for name, s := range services {
+		s.Observe = observe(name, a)
 		s.Failed = func(ctx context.Context, op string, err error) {
 			log.Error("API call failed", "service", name, "operation", op, "request", gate.CallerFrom(ctx).RequestID, "error", err)
 		}

@@ -18,12 +18,16 @@ import (
 // maxURL is the longest request target, in bytes.
 const maxURL = 8 << 10
 
-// newRequestID makes a UUID. It identifies, it is no secret.
-func newRequestID() string {
+// newRequestID makes a UUID that begins with the time, by which the request's record
+// is found. It identifies, it is no secret.
+func newRequestID(now time.Time) string {
 	var b [16]byte
 	binary.LittleEndian.PutUint64(b[:8], rand.Uint64())
 	binary.LittleEndian.PutUint64(b[8:], rand.Uint64())
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	ms := now.UnixMilli()
+	binary.BigEndian.PutUint32(b[:4], uint32(ms>>16))
+	binary.BigEndian.PutUint16(b[4:6], uint16(ms))
+	b[6], b[8] = b[6]&0x0f|0x70, b[8]&0x3f|0x80
 	var out [36]byte
 	hex.Encode(out[0:8], b[0:4])
 	hex.Encode(out[9:13], b[4:6])
@@ -68,7 +72,7 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // wrap is what every request passes: limits, an id, the log line, the numbers.
 func (s *Server) wrap(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	id := newRequestID()
+	id := newRequestID(start)
 	w.Header().Set("X-Request-Id", id)
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

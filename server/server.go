@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,14 +21,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/aws/ecrapi"
 	"github.com/berth-registry/berth/aws/iamapi"
 	"github.com/berth-registry/berth/aws/stsapi"
+	"github.com/berth-registry/berth/aws/trailapi"
 	"github.com/berth-registry/berth/berthapi"
 	"github.com/berth-registry/berth/blob"
 	"github.com/berth-registry/berth/blob/fsblob"
 	"github.com/berth-registry/berth/blob/keyring"
+	"github.com/berth-registry/berth/event"
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity"
 	"github.com/berth-registry/berth/identity/webtoken"
@@ -37,6 +41,7 @@ import (
 	"github.com/berth-registry/berth/registry"
 	"github.com/berth-registry/berth/secret"
 	"github.com/berth-registry/berth/sqldb"
+	"github.com/berth-registry/berth/trail"
 )
 
 const (
@@ -57,6 +62,8 @@ type Server struct {
 	store    blob.Store
 	registry *registry.Registry
 	identity *identity.Identity
+	trail    *trail.Trail
+	outbox   *event.Outbox
 	hosts    *hosts
 	oci      *oci.Handler
 	aws      *awsFront
@@ -100,6 +107,12 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.outbox = &event.Outbox{}
+	s.trail = trail.New(s.db, master, trail.Options{Who: func(ctx context.Context, p arn.Principal) trail.Who { return who(ctx, s.identity, p) },
+		Denied: func(ctx context.Context, c gate.Call, d *gate.Denied) error {
+			return s.identity.RecordDenial(ctx, c, d)
+		},
+		Manifest: s.manifest, Events: s.outbox, Log: s.log})
 	s.registry = registry.New(s.db, blob.New(s.store, blob.Options{Keys: ring}), master, registry.Options{Keys: ring, Log: s.log})
 	keys, trusted, err := s.cfg.issuers()
 	if err != nil {
@@ -119,7 +132,8 @@ func (s *Server) open(ctx context.Context) error {
 
 // fronts joins the planes with the front ends.
 func (s *Server) fronts() {
-	g := gate.New(s.identity, auditor{s.log, s.identity})
+	a := auditor{s.trail, s.log}
+	g := gate.New(s.identity, a)
 	f := newFailures()
 	s.oci = oci.New(s.registry, s.identity, g, s.hosts, f, s.log)
 	refused := func(address string) bool {
@@ -133,8 +147,22 @@ func (s *Server) fronts() {
 		ecrapi.SigningName:   ecrapi.New(s.registry, s.identity, g, s.hosts).Handler(),
 		iamapi.SigningName:   iamapi.New(s.identity, g, warn).Handler(),
 		stsapi.SigningName:   stsapi.New(s.identity, g, refused).Handler(),
-		berthapi.SigningName: berthapi.New(s.identity, s.registry, g, s.cfg.Account).Handler(),
-	}, f, s.log)
+		berthapi.SigningName: berthapi.New(s.identity, s.registry, s.trail, g, s.cfg.Account).Handler(),
+		trailapi.SigningName: trailapi.New(s.trail, g).Handler(),
+	}, a, f, s.log)
+}
+
+// manifest finds a manifest that a record refers to.
+func (s *Server) manifest(ctx context.Context, p arn.Place, repository, digest string) (string, error) {
+	ref, ok := registry.ParseReference(digest)
+	if !ok {
+		return "", fmt.Errorf("%q is no digest", digest)
+	}
+	image, err := s.registry.Image(ctx, p, repository, ref)
+	if err != nil {
+		return "", err
+	}
+	return string(image.Body), nil
 }
 
 func (s *Server) openStorage(ctx context.Context) error {
@@ -149,11 +177,11 @@ func (s *Server) openStorage(ctx context.Context) error {
 	if s.db, err = sqldb.Open(ctx, address, s.log); err != nil {
 		return err
 	}
-	if err := s.db.Migrate(ctx, "identity", identity.Migrations()); err != nil {
-		return err
-	}
-	if err := s.db.Migrate(ctx, "registry", registry.Migrations()); err != nil {
-		return err
+	for plane, files := range map[string]fs.FS{"identity": identity.Migrations(), "registry": registry.Migrations(), "trail": trail.Migrations(),
+		"event": event.Migrations()} {
+		if err := s.db.Migrate(ctx, plane, files); err != nil {
+			return err
+		}
 	}
 	if s.root, err = vfs.OpenOS(s.cfg.Data); err != nil {
 		return err
@@ -292,6 +320,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var work sync.WaitGroup
 	work.Go(func() { s.registry.Run(background) })
 	work.Go(func() { s.identity.Run(background) })
+	work.Go(func() { s.trail.Run(background) })
 	work.Go(func() { s.flushLogs(background) })
 	if err := s.writeRuntime(); err != nil {
 		s.log.Warn("the runtime file cannot be written; berth env will not find this server", "error", err)

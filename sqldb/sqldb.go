@@ -65,7 +65,8 @@ type DB struct {
 	stop     chan struct{}
 	done     sync.WaitGroup
 	failed   atomic.Pointer[error]
-	dirty    atomic.Bool // something was committed since the last checkpoint
+	clock    atomic.Int64 // SQLite: the last answer of Tx.Clock
+	dirty    atomic.Bool  // something was committed since the last checkpoint
 	closing  sync.Once
 	closeErr error
 }
@@ -247,26 +248,62 @@ func (tx *Tx) QueryRow(dest []any, q string, args ...any) error {
 // Engine says which engine the transaction runs on.
 func (tx *Tx) Engine() Engine { return tx.db.engine }
 
+// Clock is a time in microseconds that orders transactions over all nodes: what was
+// committed before a transaction began has a smaller one. It is near the wall clock.
+func (tx *Tx) Clock() (int64, error) {
+	if tx.db.engine == Postgres { // the database's clock: those of nodes differ
+		var at int64
+		err := tx.QueryRow([]any{&at}, "select (extract(epoch from clock_timestamp()) * 1000000)::bigint")
+		return at, err
+	}
+	for {
+		last := tx.db.clock.Load()
+		if at := max(time.Now().UnixMicro(), last+1); tx.db.clock.CompareAndSwap(last, at) {
+			return at, nil
+		}
+	}
+}
+
 // AfterCommit registers f to run once the transaction is durable, before Write
 // returns. It does not run when the transaction fails.
 func (tx *Tx) AfterCommit(f func()) { tx.after = append(tx.after, f) }
 
 type hookKey struct{}
 
-// WithHook returns a context whose next Write also runs hook, after the write's
+// hook is what a context adds to the next write.
+type hook struct {
+	before func()
+	within func(*Tx) error
+}
+
+// WithHook returns a context whose next Write also runs within, after the write's
 // own function and inside its transaction: what a caller wants recorded with a
-// change is committed with it or not at all.
-func WithHook(ctx context.Context, hook func(*Tx) error) context.Context {
-	if prev, ok := ctx.Value(hookKey{}).(func(*Tx) error); ok {
-		inner := hook
-		hook = func(tx *Tx) error {
-			if err := prev(tx); err != nil {
+// change is committed with it or not at all. before, unless nil, runs ahead of the
+// transaction, for what takes time.
+func WithHook(ctx context.Context, before func(), within func(*Tx) error) context.Context {
+	h := hook{before, within}
+	if prev, ok := ctx.Value(hookKey{}).(hook); ok {
+		h.before = func() {
+			for _, f := range []func(){prev.before, before} {
+				if f != nil {
+					f()
+				}
+			}
+		}
+		h.within = func(tx *Tx) error {
+			if err := prev.within(tx); err != nil {
 				return err
 			}
-			return inner(tx)
+			return within(tx)
 		}
 	}
-	return context.WithValue(ctx, hookKey{}, hook)
+	return context.WithValue(ctx, hookKey{}, h)
+}
+
+// Apart returns a context for writes beside the change that the context is for,
+// such as cleaning up after it failed: without its hook, and not cancelled with it.
+func Apart(ctx context.Context) context.Context {
+	return context.WithValue(context.WithoutCancel(ctx), hookKey{}, nil)
 }
 
 // Write runs fn in a transaction and returns once the result is on stable
@@ -289,13 +326,16 @@ func (db *DB) transact(ctx context.Context, fn func(*Tx) error, relaxed bool) er
 	if p := db.failed.Load(); p != nil {
 		return *p
 	}
-	if hook, ok := ctx.Value(hookKey{}).(func(*Tx) error); ok {
+	if h, ok := ctx.Value(hookKey{}).(hook); ok {
+		if h.before != nil {
+			h.before()
+		}
 		own := fn
 		fn = func(tx *Tx) error {
 			if err := own(tx); err != nil {
 				return err
 			}
-			return hook(tx)
+			return h.within(tx)
 		}
 	}
 	if db.engine == SQLite {

@@ -101,7 +101,7 @@ func TestWrite(t *testing.T) {
 func TestHook(t *testing.T) {
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		migrated(t, db)
-		ctx := sqldb.WithHook(t.Context(), insert("record", 1))
+		ctx := sqldb.WithHook(t.Context(), nil, insert("record", 1))
 		if err := db.Write(ctx, insert("change", 1)); err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestHook(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 		refused := errors.New("refused")
-		ctx = sqldb.WithHook(t.Context(), func(*sqldb.Tx) error { return refused })
+		ctx = sqldb.WithHook(t.Context(), nil, func(*sqldb.Tx) error { return refused })
 		if err := db.Write(ctx, insert("other", 1)); !errors.Is(err, refused) {
 			t.Fatal(err)
 		}

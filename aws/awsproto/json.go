@@ -18,8 +18,9 @@ type jsonProtocol struct {
 }
 
 func (p jsonProtocol) operation(r *http.Request, _ []byte) (string, bool) {
-	prefix, name, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	return name, prefix == p.target
+	target := r.Header.Get("X-Amz-Target") // CloudTrail's prefix has dots itself
+	i := strings.LastIndexByte(target, '.')
+	return target[i+1:], i > 0 && target[:i] == p.target
 }
 
 func (p jsonProtocol) decode(c *codec, _ *http.Request, body []byte, in any) error {

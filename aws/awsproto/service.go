@@ -27,6 +27,10 @@ type Service struct {
 	// Failed is told of errors that are not modelled exceptions: they are
 	// answered as InternalFailure without their text.
 	Failed func(ctx context.Context, op string, err error)
+	// Observe is told of each request before it is acted on; the context it returns is
+	// the operation's. The function it returns is told of the outcome: the output, or
+	// the error. It may be nil.
+	Observe func(ctx context.Context, op string, in any) (context.Context, func(out any, err error))
 }
 
 type operation struct {
@@ -105,15 +109,25 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, body []byte) {
 		s.WriteError(w, s.proto.malformed(err))
 		return
 	}
-	out := op.fn.Call([]reflect.Value{reflect.ValueOf(r.Context()), in})
-	if err, _ := out[1].Interface().(error); err != nil {
+	ctx, done := r.Context(), func(any, error) {}
+	if s.Observe != nil {
+		ctx, done = s.Observe(ctx, name, in.Interface())
+	}
+	var answer any
+	err := errPanicked
+	defer func() { done(answer, err) }()
+	out := op.fn.Call([]reflect.Value{reflect.ValueOf(ctx), in})
+	answer = out[0].Interface()
+	if err, _ = out[1].Interface().(error); err != nil {
 		s.fail(w, r, name, err)
 		return
 	}
-	if err := s.proto.reply(&s.codec, w, name, out[0].Interface()); err != nil {
-		s.fail(w, r, name, err)
+	if rerr := s.proto.reply(&s.codec, w, name, answer); rerr != nil {
+		s.fail(w, r, name, rerr)
 	}
 }
+
+var errPanicked = errors.New("the operation panicked")
 
 func (s *Service) fail(w http.ResponseWriter, r *http.Request, op string, err error) {
 	var api smithy.APIError

@@ -66,7 +66,10 @@ func (s *Service) InitiateLayerUpload(ctx context.Context, in *ecr.InitiateLayer
 	return out, s.do(ctx, "InitiateLayerUpload", q, func(ctx context.Context) error {
 		caller := gate.CallerFrom(ctx)
 		call := table["InitiateLayerUpload"].call("InitiateLayerUpload", caller, q)
-		ref, err := s.registry.StartUpload(ctx, q.place, *in.RepositoryName, caller.Principal, func(action string) error { return s.gate.Check(ctx, call, action) })
+		further := func(ctx context.Context, action string, act func(context.Context) error) error {
+			return s.gate.Further(ctx, call, action, act)
+		}
+		ref, err := s.registry.StartUpload(ctx, q.place, *in.RepositoryName, caller.Principal, further)
 		out.UploadId = aws.String(ref.ID)
 		return err
 	})

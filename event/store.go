@@ -1,0 +1,57 @@
+package event
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/berth-registry/berth/sqldb"
+)
+
+func insert(tx *sqldb.Tx, e *Event, seq int64) error {
+	resources, err := json.Marshal(e.Resources)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`insert into event_outbox (seq, id, account, region, bus, source, detail_type, at, resources, detail, ref, order_key, read_only, replay)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`, seq, e.ID, e.Place.Account, e.Place.Region, e.Bus, e.Source, e.DetailType,
+		e.Time.UnixMicro(), string(resources), string(e.Detail), e.Ref, e.Key, flag(e.ReadOnly), e.Replay)
+	return err
+}
+
+func read(ctx context.Context, db *sqldb.DB, limit int) ([]*Queued, error) {
+	rows, err := db.Query(ctx, `select seq, id, account, region, bus, source, detail_type, at, resources, detail, ref, order_key, read_only, replay
+		from event_outbox order by seq, id limit $1`, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []*Queued
+	for rows.Next() {
+		q := &Queued{}
+		var at, readOnly int64
+		var resources, detail string
+		if err := rows.Scan(&q.Seq, &q.ID, &q.Place.Account, &q.Place.Region, &q.Bus, &q.Source, &q.DetailType, &at, &resources, &detail, &q.Ref, &q.Key,
+			&readOnly, &q.Replay); err != nil {
+			return nil, err
+		}
+		q.Time, q.Detail, q.ReadOnly = time.UnixMicro(at).UTC(), json.RawMessage(detail), readOnly != 0
+		if err := json.Unmarshal([]byte(resources), &q.Resources); err != nil {
+			return nil, err
+		}
+		out = append(out, q)
+	}
+	return out, rows.Err()
+}
+
+func take(tx *sqldb.Tx, q *Queued) (bool, error) {
+	n, err := tx.Exec("delete from event_outbox where seq = $1 and id = $2", q.Seq, q.ID)
+	return n == 1, err
+}
+
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,41 @@
+-- Records of the last moments, a row each.
+create table trail_recent (
+	account    {text} not null,
+	region     {text} not null,
+	at         bigint not null,
+	id         {text} not null,
+	name       {text} not null,
+	source     {text} not null,
+	read_only  bigint not null,
+	username   {text} not null,
+	access_key {text} not null,
+	resources  {text} not null, -- names and types, each between line feeds
+	body       {text} not null, -- JSON
+	primary key (account, region, at, id)
+){norowid};
+
+-- Older records, many to a row, compressed.
+create table trail_segments (
+	account  {text} not null,
+	region   {text} not null,
+	first_at bigint not null,
+	id       {text} not null, -- of the first record
+	last_at  bigint not null,
+	records  bigint not null,
+	body     {bytes} not null,
+	primary key (account, region, first_at, id)
+){norowid};
+
+create index trail_segments_by_end on trail_segments (last_at);
+
+-- Which segments have a record with an attribute's value.
+create table trail_attributes (
+	account    {text} not null,
+	region     {text} not null,
+	attribute  {text} not null, -- letter and value
+	first_at   bigint not null,
+	segment_id {text} not null,
+	primary key (account, region, attribute, first_at, segment_id)
+){norowid};
+
+create index trail_attributes_by_segment on trail_attributes (account, region, first_at, segment_id);
