@@ -1,0 +1,108 @@
+package pattern
+
+// Match tells whether an event, from Decode, matches.
+func (p *Pattern) Match(event any) bool { return p.root.match(event) }
+
+// match tells whether a value matches an object of the pattern. In a list one element
+// must match alone.
+func (n *node) match(v any) bool {
+	if list, ok := v.([]any); ok {
+		for _, e := range list {
+			switch e.(type) {
+			case map[string]any, []any:
+				if n.match(e) {
+					return true
+				}
+			}
+		}
+		return len(list) == 0 && n.match(absent{})
+	}
+	object, _ := v.(map[string]any) // nil: nothing is there
+	for i := range n.fields {
+		f := &n.fields[i]
+		value, there := object[f.name]
+		if !there {
+			value = absent{}
+		}
+		if f.node != nil {
+			if !f.node.match(value) {
+				return false
+			}
+		} else if !leaf(f.any, value) {
+			return false
+		}
+	}
+	for _, alternatives := range n.choices {
+		matched := false
+		for i := range alternatives {
+			if alternatives[i].match(v) {
+				matched = true
+				break
+			}
+		}
+		if !matched {
+			return false
+		}
+	}
+	return true
+}
+
+// leaf tells whether one of the matchers takes a value, or one element of it.
+func leaf(list []matcher, v any) bool {
+	switch x := v.(type) {
+	case map[string]any: // no leaf
+		v = absent{}
+	case []any:
+		for _, e := range x {
+			if _, object := e.(map[string]any); !object && leaf(list, e) {
+				return true
+			}
+		}
+		if len(x) > 0 {
+			return false
+		}
+		v = absent{}
+	}
+	for _, m := range list {
+		if m(v) {
+			return true
+		}
+	}
+	return false
+}
+
+// Could tells whether an event with a source and detail-type could match, whatever
+// else it holds.
+func (p *Pattern) Could(source, detailType string) bool {
+	known := map[string]string{"source": source, "detail-type": detailType}
+	for i := range p.root.fields {
+		f := &p.root.fields[i]
+		if value, ok := known[f.name]; ok && f.node == nil && !leaf(f.any, value) {
+			return false
+		}
+	}
+	return true
+}
+
+// Mentions tells whether the pattern looks at a field anywhere below a path.
+func (p *Pattern) Mentions(path ...string) bool { return p.root.mentions(path) }
+
+func (n *node) mentions(path []string) bool {
+	if len(path) == 0 {
+		return true
+	}
+	for i := range n.fields {
+		f := &n.fields[i]
+		if f.name == path[0] && (f.node == nil || f.node.mentions(path[1:])) {
+			return true
+		}
+	}
+	for _, alternatives := range n.choices {
+		for i := range alternatives {
+			if alternatives[i].mentions(path) {
+				return true
+			}
+		}
+	}
+	return false
+}
