@@ -58,6 +58,8 @@ type Event struct {
 	// ReadOnly marks the record of a call that changed nothing, which most rules do
 	// not see.
 	ReadOnly bool
+	// Hops is how many buses the event has passed.
+	Hops int
 	// Replay is the name of the replay that the event belongs to, "" for none.
 	Replay string
 }
@@ -166,3 +168,6 @@ func Read(ctx context.Context, db *sqldb.DB, limit int) ([]*Queued, error) {
 // Take removes an event from the outbox in the transaction that makes something of
 // it. It reports false when somebody else was faster.
 func Take(tx *sqldb.Tx, q *Queued) (bool, error) { return take(tx, q) }
+
+// Waiting reports whether an event is still in the outbox.
+func Waiting(ctx context.Context, db *sqldb.DB, id string) (bool, error) { return waiting(ctx, db, id) }

@@ -13,14 +13,14 @@ func insert(tx *sqldb.Tx, e *Event, seq int64) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`insert into event_outbox (seq, id, account, region, bus, source, detail_type, at, resources, detail, ref, order_key, read_only, replay)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`, seq, e.ID, e.Place.Account, e.Place.Region, e.Bus, e.Source, e.DetailType,
-		e.Time.UnixMicro(), string(resources), string(e.Detail), e.Ref, e.Key, flag(e.ReadOnly), e.Replay)
+	_, err = tx.Exec(`insert into event_outbox (seq, id, account, region, bus, source, detail_type, at, resources, detail, ref, order_key, read_only, replay, hops)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`, seq, e.ID, e.Place.Account, e.Place.Region, e.Bus, e.Source, e.DetailType,
+		e.Time.UnixMicro(), string(resources), string(e.Detail), e.Ref, e.Key, flag(e.ReadOnly), e.Replay, e.Hops)
 	return err
 }
 
 func read(ctx context.Context, db *sqldb.DB, limit int) ([]*Queued, error) {
-	rows, err := db.Query(ctx, `select seq, id, account, region, bus, source, detail_type, at, resources, detail, ref, order_key, read_only, replay
+	rows, err := db.Query(ctx, `select seq, id, account, region, bus, source, detail_type, at, resources, detail, ref, order_key, read_only, replay, hops
 		from event_outbox order by seq, id limit $1`, limit)
 	if err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func read(ctx context.Context, db *sqldb.DB, limit int) ([]*Queued, error) {
 		var at, readOnly int64
 		var resources, detail string
 		if err := rows.Scan(&q.Seq, &q.ID, &q.Place.Account, &q.Place.Region, &q.Bus, &q.Source, &q.DetailType, &at, &resources, &detail, &q.Ref, &q.Key,
-			&readOnly, &q.Replay); err != nil {
+			&readOnly, &q.Replay, &q.Hops); err != nil {
 			return nil, err
 		}
 		q.Time, q.Detail, q.ReadOnly = time.UnixMicro(at).UTC(), json.RawMessage(detail), readOnly != 0
@@ -54,4 +54,10 @@ func flag(b bool) int64 {
 		return 1
 	}
 	return 0
+}
+
+func waiting(ctx context.Context, db *sqldb.DB, id string) (bool, error) {
+	var n int
+	err := db.QueryRow(ctx, []any{&n}, "select count(*) from event_outbox where id = $1", id)
+	return n > 0, err
 }

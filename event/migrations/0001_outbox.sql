@@ -14,5 +14,8 @@ create table event_outbox (
 	order_key   {text} not null,
 	read_only   bigint not null,
 	replay      {text} not null,
+	hops        bigint not null,
 	primary key (seq, id)
 ){norowid};
+
+create index event_outbox_by_id on event_outbox (id);

@@ -1,0 +1,332 @@
+package bus_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/bus"
+	"github.com/berth-registry/berth/event"
+	"github.com/berth-registry/berth/secret"
+	"github.com/berth-registry/berth/sqldb"
+	"github.com/berth-registry/berth/sqldb/sqldbtest"
+)
+
+var here = arn.Place{Account: "000000000012", Region: "eu-west-1"}
+
+// receiver remembers what it gets and answers with fail.
+type receiver struct {
+	mu   sync.Mutex
+	got  []bus.Delivery
+	fail func(d *bus.Delivery) error
+}
+
+func (r *receiver) Deliver(ctx context.Context, d *bus.Delivery) (string, error) {
+	r.mu.Lock()
+	r.got = append(r.got, *d)
+	fail := r.fail
+	r.mu.Unlock()
+	if fail == nil {
+		return "run", nil
+	}
+	return "run", fail(d)
+}
+
+func (r *receiver) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.got)
+}
+
+// bed is a running plane.
+type bed struct {
+	*bus.Bus
+	db     *sqldb.DB
+	outbox *event.Outbox
+	lambda *receiver
+	logs   *receiver
+	stop   func()
+}
+
+func open(t *testing.T, db *sqldb.DB) *bed {
+	t.Helper()
+	for plane, files := range map[string]func() error{"bus": func() error { return db.Migrate(t.Context(), "bus", bus.Migrations()) },
+		"event": func() error { return db.Migrate(t.Context(), "event", event.Migrations()) }} {
+		if err := files(); err != nil {
+			t.Fatal(plane, err)
+		}
+	}
+	b := &bed{db: db, outbox: &event.Outbox{}, lambda: &receiver{}, logs: &receiver{}}
+	b.start(t)
+	return b
+}
+
+func (b *bed) start(t *testing.T) {
+	t.Helper()
+	var err error
+	b.Bus, err = bus.New(t.Context(), b.db, secret.NewMaster(make([]byte, 32)), b.outbox, bus.Options{Backoff: 5 * time.Millisecond, PollEvery: 20 * time.Millisecond,
+		Receivers: map[string]bus.Receiver{"lambda:function": b.lambda, "logs:log-group": b.logs}, Holds: []string{"lambda:function"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.Run(ctx)
+	}()
+	b.stop = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(b.stop)
+}
+
+func function(name string) string { return "arn:aws:lambda:eu-west-1:000000000012:function:" + name }
+
+func (b *bed) rule(t *testing.T, name, pattern string, targets ...*bus.Target) {
+	t.Helper()
+	if err := b.PutRule(t.Context(), &bus.Rule{Place: here, Bus: event.DefaultBus, Name: name, Pattern: pattern, Tags: map[string]string{}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.PutTargets(t.Context(), here, event.DefaultBus, name, targets); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func target(id, receiver string) *bus.Target {
+	return &bus.Target{ID: id, ARN: receiver, Retries: -1, Age: -1}
+}
+
+func (b *bed) put(t *testing.T, key string, n int) string {
+	t.Helper()
+	e := &event.Event{ID: event.NewID(), Place: here, Bus: event.DefaultBus, Source: "my.app", DetailType: "thing", Time: time.Now(), Key: key,
+		Detail: json.RawMessage(fmt.Sprintf(`{"n":%d,"key":%q}`, n, key))}
+	if err := b.Put(t.Context(), []*event.Event{e}); err != nil {
+		t.Fatal(err)
+	}
+	return e.ID
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not come about", what)
+		}
+	}
+}
+
+// TestOrder: first attempts of one key are in order per target, a target that fails
+// stops neither others nor its own next event, and everything arrives.
+func TestOrder(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		b := open(t, db)
+		failed := map[string]bool{}
+		b.lambda.fail = func(d *bus.Delivery) error {
+			b.lambda.mu.Lock()
+			defer b.lambda.mu.Unlock()
+			if strings.HasSuffix(d.Receiver, ":shaky") && !failed[d.EventID] {
+				failed[d.EventID] = true
+				return errors.New("not the first time")
+			}
+			return nil
+		}
+		b.rule(t, "all", `{"source":["my.app"]}`, target("steady", function("steady")), target("shaky", function("shaky")))
+		b.rule(t, "none", `{"source":["other.app"]}`, target("steady", function("steady")))
+		const keys, each = 5, 20
+		var wg sync.WaitGroup
+		for k := range keys {
+			wg.Go(func() {
+				for i := range each {
+					b.put(t, fmt.Sprint("key", k), i)
+				}
+			})
+		}
+		wg.Wait()
+		eventually(t, "every delivery", func() bool { return b.lambda.count() == 3*keys*each })
+		last := map[string]int{}
+		for _, d := range b.lambda.got {
+			if d.Attempt > 1 {
+				continue
+			}
+			var e struct {
+				Detail struct {
+					N   int
+					Key string
+				}
+			}
+			if err := json.Unmarshal(d.Input, &e); err != nil {
+				t.Fatal(err)
+			}
+			lane := d.Receiver + e.Detail.Key
+			if want := last[lane]; e.Detail.N != want {
+				t.Fatalf("%s got event %d, want %d", lane, e.Detail.N, want)
+			}
+			last[lane]++
+		}
+		if len(last) != 2*keys {
+			t.Errorf("%d lanes", len(last))
+		}
+	})
+}
+
+// TestRestart: what was committed is delivered by whoever starts next, and what was
+// under way is attempted again.
+func TestRestart(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		b := open(t, db)
+		b.rule(t, "all", `{"source":["my.app"]}`, target("f", function("f")))
+		b.stop()
+		id := b.put(t, "k", 1) // lies in the outbox
+		reached, release := make(chan struct{}), make(chan struct{})
+		b.lambda.fail = func(*bus.Delivery) error {
+			close(reached)
+			<-release
+			return errors.New("the process is gone")
+		}
+		b.start(t)
+		<-reached
+		go func() { time.Sleep(50 * time.Millisecond); close(release) }()
+		b.stop() // while it runs: as good as killed, since a failure at a stop is not written
+		b.lambda.mu.Lock()
+		b.lambda.fail = nil
+		b.lambda.mu.Unlock()
+		if db.Engine() == sqldb.Postgres { // another node waits for the lease; this one's is over by then
+			if err := db.Write(t.Context(), func(tx *sqldb.Tx) error {
+				_, err := tx.Exec("update deliveries set next_at = 0 where state = 1")
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.start(t)
+		eventually(t, "the delivery", func() bool { return b.lambda.count() == 2 })
+		eventually(t, "its end", func() bool {
+			past, err := b.History(t.Context(), here, id)
+			return err == nil && len(past) == 1 && past[0].State == "delivered"
+		})
+	})
+}
+
+// TestGivesUp: attempts end by the target's policy, a final failure at once, and what
+// failed for good goes to the dead letter target.
+func TestGivesUp(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		b := open(t, db)
+		b.lambda.fail = func(d *bus.Delivery) error {
+			if strings.HasSuffix(d.Receiver, ":gone") {
+				return &bus.Final{Err: errors.New("no such function")}
+			}
+			return errors.New("always")
+		}
+		few := target("few", function("few"))
+		few.Retries, few.DeadLetter = 3, "arn:aws:logs:eu-west-1:000000000012:log-group:/dead"
+		b.rule(t, "all", `{"source":["my.app"]}`, few, target("gone", function("gone")))
+		id := b.put(t, "k", 1)
+		eventually(t, "the dead letter", func() bool { return b.logs.count() == 1 })
+		attempts := map[string]int{}
+		for _, d := range b.lambda.got {
+			attempts[d.Target.ID]++
+		}
+		if attempts["few"] != 4 || attempts["gone"] != 1 {
+			t.Errorf("attempts: %v", attempts)
+		}
+		if in := string(b.logs.got[0].Input); !strings.Contains(in, "always") || !strings.Contains(in, id) || !strings.Contains(in, few.ARN) {
+			t.Errorf("dead letter: %s", in)
+		}
+		past, err := b.History(t.Context(), here, id)
+		if err != nil || len(past) != 3 || !slices.ContainsFunc(past, func(p *bus.Past) bool { return p.State == "failed" && p.Error == "no such function" }) {
+			t.Errorf("%v %v", past, err)
+		}
+	})
+}
+
+// TestHolds: whether a push waits, and until when.
+func TestHolds(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		b := open(t, db)
+		b.rule(t, "log", `{"source":["my.app"]}`, target("log", "arn:aws:logs:eu-west-1:000000000012:log-group:/all"))
+		e := &event.Event{ID: "x", Place: here, Source: "my.app", DetailType: "thing", Time: time.Now(), Detail: json.RawMessage("{}")}
+		if b.Holds(e) {
+			t.Error("a log group makes a push wait")
+		}
+		b.rule(t, "call", `{"source":["my.app"]}`, target("call", function("slow")))
+		if !b.Holds(e) {
+			t.Error("a function does not make a push wait")
+		}
+		release := make(chan struct{})
+		b.lambda.fail = func(*bus.Delivery) error { <-release; return errors.New("failed") }
+		id := b.put(t, "k", 1)
+		short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if err := b.FirstAttempts(short, id); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the first attempt is still running: %v", err)
+		}
+		close(release)
+		if err := b.FirstAttempts(t.Context(), id); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestMany: 10,000 events through 20 rules: none lost, and memory stays bounded.
+func TestMany(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
+	db := sqldbtest.SQLite(t)
+	b := open(t, db)
+	const events, rules = 10_000, 20
+	for i := range rules {
+		b.rule(t, fmt.Sprint("rule", i), fmt.Sprintf(`{"source":["my.app"],"detail":{"n":[{"numeric":[">=",%d]}]}}`, 0), target("f", function(fmt.Sprint("f", i))))
+	}
+	var mu sync.Mutex
+	seen, most := map[string]int{}, uint64(0)
+	b.lambda.fail = func(d *bus.Delivery) error {
+		mu.Lock()
+		seen[d.EventID+d.Receiver]++
+		if len(seen)%5000 == 0 {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapAlloc)
+		}
+		mu.Unlock()
+		b.lambda.mu.Lock()
+		b.lambda.got = nil
+		b.lambda.mu.Unlock()
+		return nil
+	}
+	start := time.Now()
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := range events / 8 {
+				b.put(t, fmt.Sprint("repository", (w*31+i)%50), i)
+			}
+		})
+	}
+	wg.Wait()
+	put := time.Since(start)
+	for deadline := time.Now().Add(4 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		mu.Lock()
+		n := len(seen)
+		mu.Unlock()
+		if n == events*rules {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d deliveries", n, events*rules)
+		}
+	}
+	t.Logf("%d events put in %s, %d deliveries after %s: %.0f a second; heap at most %d MiB", events, put, events*rules, time.Since(start),
+		events*rules/time.Since(start).Seconds(), most>>20)
+	if most > 256<<20 {
+		t.Errorf("the heap grew to %d MiB", most>>20)
+	}
+}

@@ -1,0 +1,332 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/berth-registry/berth/event"
+	"github.com/berth-registry/berth/event/input"
+	"github.com/berth-registry/berth/sqldb"
+)
+
+const (
+	// maxRunning and maxPerReceiver bound the deliveries under way on a node.
+	maxRunning     = 128
+	maxPerReceiver = 16
+	// lease is how long a node keeps a delivery without a sign of life.
+	lease = 30 * time.Second
+	// maxBackoff is the longest wait between attempts.
+	maxBackoff = 30 * time.Minute
+	// defaultAge is how long an event is tried when its target does not say.
+	defaultAge = 24 * time.Hour
+	// keepFor is how long ended deliveries stay in the history.
+	keepFor = 7 * 24 * time.Hour
+	// maxFailure bounds the text of a failure that is kept.
+	maxFailure = 1000
+)
+
+// Run matches and delivers until ctx ends; then it waits for what is under way.
+func (b *Bus) Run(ctx context.Context) {
+	before := micros(b.now())
+	if b.db.SingleProcess() {
+		before = math.MaxInt64 // whoever was delivering is gone
+	}
+	if err := b.recover(ctx, before); err != nil && ctx.Err() == nil {
+		b.log.Error("taking up deliveries again", "error", err)
+	}
+	poll, slow := time.NewTicker(b.options.PollEvery), time.NewTicker(5*time.Second)
+	sweep := time.NewTicker(time.Hour)
+	defer poll.Stop()
+	defer slow.Stop()
+	defer sweep.Stop()
+	var work sync.WaitGroup
+	defer work.Wait()
+	lanes := &leases{b: b, held: map[string]*pending{}}
+	b.round(ctx, &work, lanes)
+	for {
+		select {
+		case <-b.wake:
+		case <-poll.C:
+			if !b.db.SingleProcess() { // another node may have changed them
+				b.report(ctx, "reading the rules", b.loadRules(ctx))
+			}
+			b.report(ctx, "making scheduled events", b.scheduled(ctx))
+		case <-slow.C:
+			b.report(ctx, "keeping deliveries", lanes.renew(ctx))
+			b.report(ctx, "taking up deliveries again", b.recover(ctx, micros(b.now())))
+		case <-sweep.C:
+			b.report(ctx, "removing old deliveries", b.sweep(ctx, micros(b.now().Add(-keepFor))))
+		case <-ctx.Done():
+			return
+		}
+		b.round(ctx, &work, lanes)
+	}
+}
+
+func (b *Bus) report(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil {
+		b.log.Error(what, "error", err)
+	}
+}
+
+// round matches what is new and starts what is due.
+func (b *Bus) round(ctx context.Context, work *sync.WaitGroup, l *leases) {
+	_, err := b.matchAll(ctx)
+	b.report(ctx, "matching events", err)
+	for {
+		started, err := b.start(ctx, work, l)
+		if err != nil || started == 0 {
+			b.report(ctx, "taking deliveries", err)
+			return
+		}
+	}
+}
+
+// leases are the deliveries under way on this node.
+type leases struct {
+	b    *Bus
+	mu   sync.Mutex
+	held map[string]*pending
+}
+
+func (l *leases) renew(ctx context.Context) error {
+	l.mu.Lock()
+	list := make([]*pending, 0, len(l.held))
+	for _, d := range l.held {
+		list = append(list, d)
+	}
+	l.mu.Unlock()
+	if len(list) == 0 {
+		return nil
+	}
+	return l.b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
+		for _, d := range list {
+			if err := renew(tx, d, micros(l.b.now().Add(lease))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// start claims deliveries that are due and attempts them in the background.
+func (b *Bus) start(ctx context.Context, work *sync.WaitGroup, l *leases) (int, error) {
+	b.mu.Lock()
+	room := maxRunning - b.running
+	var busy []string
+	for r, n := range b.busy {
+		if n >= maxPerReceiver {
+			busy = append(busy, r)
+		}
+	}
+	b.mu.Unlock()
+	if room <= 0 {
+		return 0, nil
+	}
+	due, err := b.due(ctx, micros(b.now()), busy, room)
+	if err != nil || len(due) == 0 {
+		return 0, err
+	}
+	due = b.reserve(due)
+	var mine []*pending
+	err = b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
+		mine = nil
+		for _, d := range due {
+			ok, err := claim(tx, d, micros(b.now().Add(lease)))
+			if err != nil {
+				return err
+			}
+			if ok {
+				mine = append(mine, d)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.release(due)
+		return 0, err
+	}
+	claimed := map[string]bool{}
+	for _, d := range mine {
+		claimed[d.ID] = true
+		d.fence++
+		l.mu.Lock()
+		l.held[d.ID] = d
+		l.mu.Unlock()
+		work.Go(func() {
+			b.attempt(ctx, d)
+			l.mu.Lock()
+			delete(l.held, d.ID)
+			l.mu.Unlock()
+			b.release([]*pending{d})
+			b.Wake()
+		})
+	}
+	for _, d := range due {
+		if !claimed[d.ID] {
+			b.release([]*pending{d})
+		}
+	}
+	return len(mine), nil
+}
+
+// reserve keeps room for deliveries, and leaves those out for which there is none.
+func (b *Bus) reserve(due []*pending) []*pending {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []*pending
+	for _, d := range due {
+		if b.running < maxRunning && b.busy[d.Receiver] < maxPerReceiver {
+			b.running++
+			b.busy[d.Receiver]++
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func (b *Bus) release(list []*pending) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range list {
+		b.running--
+		if b.busy[d.Receiver]--; b.busy[d.Receiver] == 0 {
+			delete(b.busy, d.Receiver)
+		}
+	}
+}
+
+// attempt delivers once and writes how it ended.
+func (b *Bus) attempt(ctx context.Context, d *pending) {
+	run, err := b.deliver(ctx, d)
+	if ctx.Err() != nil && err != nil {
+		return // the server stops: the delivery is taken up again
+	}
+	now := b.now()
+	state, next, failure := stateDelivered, int64(0), ""
+	if err != nil {
+		failure = err.Error()[:min(len(err.Error()), maxFailure)]
+		state, next = b.after(d, err, now)
+	}
+	werr := b.db.WriteRelaxed(context.WithoutCancel(ctx), func(tx *sqldb.Tx) error {
+		ended := int64(0)
+		if state != statePending {
+			ended = micros(now)
+		}
+		mine, err := settle(tx, d, state, next, ended, run, failure)
+		if err != nil || !mine {
+			return err
+		}
+		if state == stateFailed && d.Target.DeadLetter != "" {
+			if err := insertDelivery(tx, d.dead(failure), micros(now)); err != nil {
+				return err
+			}
+		}
+		if d.attempts == 0 {
+			return promote(tx, d.lane)
+		}
+		return nil
+	})
+	if werr != nil {
+		b.log.Error("writing how a delivery ended; it will be attempted again", "delivery", d.ID, "error", werr)
+	}
+	if state == stateFailed {
+		b.log.Warn("an event could not be delivered", "rule", d.Rule, "target", d.Receiver, "event", d.EventID, "attempts", d.attempts+1, "error", failure)
+	}
+	if d.attempts == 0 {
+		b.mu.Lock()
+		close(b.ended)
+		b.ended = make(chan struct{})
+		b.mu.Unlock()
+	}
+}
+
+// after says what follows a failure: another attempt, and when, or none.
+func (b *Bus) after(d *pending, err error, now time.Time) (state int, next int64) {
+	var final *Final
+	retries, age := d.Target.Retries, time.Duration(d.Target.Age)*time.Second
+	if retries < 0 {
+		retries = maxRetries
+	}
+	if age < 0 {
+		age = defaultAge
+	}
+	if errors.As(err, &final) || d.attempts >= retries {
+		return stateFailed, 0
+	}
+	wait := min(maxBackoff, b.options.Backoff<<min(d.attempts, 16))
+	wait = wait/2 + rand.N(wait)
+	if at := now.Add(wait); at.Before(d.created.Add(age)) {
+		return statePending, micros(at)
+	}
+	return stateFailed, 0
+}
+
+// dead is the delivery of a failed one to its dead letter target.
+func (d *pending) dead(failure string) *pending {
+	t := &Target{ID: d.Target.ID, ARN: d.Target.DeadLetter, Retries: 3, Age: -1, Failed: d.Receiver, Dead: failure}
+	n := *d
+	n.ID, n.Receiver, n.Target, n.lane, n.held, n.attempts, n.fence = event.NewID(), t.ARN, t, 0, false, 0, 0
+	return &n
+}
+
+func (b *Bus) deliver(ctx context.Context, d *pending) (run string, err error) {
+	kind, err := receiverKind(d.Receiver)
+	if err != nil {
+		return "", &Final{err}
+	}
+	receiver := b.options.Receivers[kind]
+	if receiver == nil {
+		return "", &Final{fmt.Errorf("this server has no %s", kind)}
+	}
+	body, at, err := b.readEvent(ctx, d)
+	if err != nil {
+		return "", err
+	}
+	d.Rule, d.Attempt = RuleARN(d.Place, d.bus, d.rule), d.attempts+1
+	d.Input, err = input.Make(body, d.Target.Input, d.Target.InputPath, d.Target.Transform, input.About{RuleName: d.rule, RuleARN: d.Rule, Ingested: at})
+	if err != nil {
+		return "", &Final{err}
+	}
+	if d.Target.Dead != "" {
+		d.Input = []byte(encode(map[string]any{"error": d.Target.Dead, "rule": d.Rule, "target": d.Target.Failed, "event": json.RawMessage(body)}))
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("delivering panicked: %v", p)
+		}
+	}()
+	return receiver.Deliver(ctx, &d.Delivery)
+}
+
+// FirstAttempts waits until all deliveries of an event that pushes wait for have been
+// attempted once.
+func (b *Bus) FirstAttempts(ctx context.Context, eventID string) error {
+	for {
+		b.mu.Lock()
+		ended := b.ended
+		b.mu.Unlock()
+		waiting, err := event.Waiting(ctx, b.db, eventID)
+		if err != nil {
+			return err
+		}
+		if !waiting {
+			n, err := b.unattempted(ctx, eventID)
+			if err != nil || n == 0 {
+				return err
+			}
+		}
+		select {
+		case <-ended:
+		case <-time.After(100 * time.Millisecond): // another node may deliver it
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

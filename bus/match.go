@@ -1,0 +1,265 @@
+package bus
+
+import (
+	"context"
+	"hash/fnv"
+	"slices"
+	"strconv"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/event"
+	"github.com/berth-registry/berth/event/pattern"
+	"github.com/berth-registry/berth/sqldb"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// ruleSet are the rules in force, as this node knows them.
+type ruleSet map[busKey][]*compiled
+
+type busKey struct {
+	place arn.Place
+	name  string
+}
+
+// compiled is a rule that can match, with its targets.
+type compiled struct {
+	*Rule
+	pattern *pattern.Pattern
+	// late says that the pattern looks at the answer of a call, which is not known when
+	// the call's record is written.
+	late    bool
+	targets []*Target
+}
+
+// loadRules reads the rules that match events.
+func (b *Bus) loadRules(ctx context.Context) error {
+	b.reload.Lock()
+	defer b.reload.Unlock()
+	rules, err := b.allRules(ctx)
+	if err != nil {
+		return err
+	}
+	targets, err := b.allTargets(ctx)
+	if err != nil {
+		return err
+	}
+	byRule := map[string][]*Target{}
+	for _, t := range targets {
+		k := RuleARN(t.place, t.bus, t.rule)
+		byRule[k] = append(byRule[k], t.target)
+	}
+	set := ruleSet{}
+	for _, r := range rules {
+		if r.Pattern == "" {
+			continue
+		}
+		p, err := pattern.Parse(r.Pattern)
+		if err != nil {
+			b.log.Error("a stored rule's pattern does not parse; the rule matches nothing", "rule", r.ARN(), "error", err)
+			continue
+		}
+		if c := (&compiled{r, p, p.Mentions("detail", "responseElements"), byRule[r.ARN()]}); len(c.targets) > 0 {
+			k := busKey{r.Place, r.Bus}
+			set[k] = append(set[k], c)
+		}
+	}
+	b.rules.Store(&set)
+	return nil
+}
+
+func (b *Bus) rulesOf(e *event.Event) []*compiled {
+	name := e.Bus
+	if name == "" {
+		name = event.DefaultBus
+	}
+	return (*b.rules.Load())[busKey{e.Place, name}]
+}
+
+// sees reports whether a rule looks at events like this at all.
+func (c *compiled) sees(e *event.Event) bool {
+	return (!e.ReadOnly || c.State == EnabledAll) && c.pattern.Could(e.Source, e.DetailType)
+}
+
+// Wants implements event.Consumer.
+func (b *Bus) Wants(e *event.Event) bool {
+	var decoded any
+	for _, c := range b.rulesOf(e) {
+		if !c.sees(e) {
+			continue
+		}
+		if len(e.Detail) == 0 || e.Ref != "" && c.late {
+			return true
+		}
+		if decoded == nil {
+			var err error
+			if decoded, err = pattern.Decode(e.JSON()); err != nil {
+				return false
+			}
+		}
+		if c.pattern.Match(decoded) {
+			return true
+		}
+	}
+	return false
+}
+
+// Holds reports whether a push waits for what receivers make of an event: whether a
+// rule matches it that has such a receiver. The event's detail must be filled in.
+func (b *Bus) Holds(e *event.Event) bool {
+	for _, c := range b.matching(e) {
+		for _, t := range c.targets {
+			if b.holds(t) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (b *Bus) holds(t *Target) bool {
+	kind, err := receiverKind(t.ARN)
+	return err == nil && slices.Contains(b.options.Holds, kind)
+}
+
+func (b *Bus) matching(e *event.Event) []*compiled {
+	var out []*compiled
+	var decoded any
+	for _, c := range b.rulesOf(e) {
+		if !c.sees(e) {
+			continue
+		}
+		if decoded == nil {
+			var err error
+			if decoded, err = pattern.Decode(e.JSON()); err != nil {
+				b.log.Error("an event is not JSON", "event", e.ID, "error", err)
+				return nil
+			}
+		}
+		if c.pattern.Match(decoded) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// batch is how many events are matched in one transaction.
+const batch = 64
+
+// matchAll turns what the outbox holds into deliveries and reports whether it did
+// anything.
+func (b *Bus) matchAll(ctx context.Context) (bool, error) {
+	worked := false
+	for {
+		queued, err := event.Read(ctx, b.db, batch)
+		if err != nil || len(queued) == 0 {
+			return worked, err
+		}
+		worked = true
+		deliveries := make([][]*pending, len(queued))
+		for i, q := range queued {
+			if q.Ref != "" && len(q.Detail) == 0 {
+				if err := b.options.Expand(ctx, &q.Event); err != nil {
+					return worked, err
+				}
+			}
+			deliveries[i] = b.deliveriesOf(q)
+		}
+		err = b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error { // if it is lost, the events are still in the outbox
+			for i, q := range queued {
+				mine, err := event.Take(tx, q)
+				if err != nil {
+					return err
+				}
+				if mine {
+					if err := b.queue(tx, &q.Event, deliveries[i]); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return worked, err
+		}
+	}
+}
+
+func (b *Bus) queue(tx *sqldb.Tx, e *event.Event, list []*pending) error {
+	if len(list) == 0 {
+		return nil
+	}
+	if err := insertEvent(tx, e); err != nil {
+		return err
+	}
+	for _, d := range list {
+		if err := insertDelivery(tx, d, micros(b.now())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Bus) deliveriesOf(q *event.Queued) []*pending {
+	var out []*pending
+	for _, c := range b.matching(&q.Event) {
+		for _, t := range c.targets {
+			out = append(out, b.delivery(&q.Event, c.Rule, t, q.Seq))
+		}
+	}
+	return out
+}
+
+func (b *Bus) delivery(e *event.Event, r *Rule, t *Target, seq int64) *pending {
+	d := &pending{Delivery: Delivery{ID: event.NewID(), Place: r.Place, Rule: r.ARN(), EventID: e.ID, Receiver: t.ARN, Target: t}, bus: r.Bus, rule: r.Name,
+		seq: seq, held: b.holds(t)}
+	if e.Key != "" {
+		h := fnv.New64a()
+		for _, s := range []string{d.Rule, t.ID, e.Key} {
+			_, _ = h.Write([]byte(s + "\n")) // it never fails
+		}
+		d.lane = int64(h.Sum64()>>1 | 1)
+	}
+	return d
+}
+
+// scheduled makes the events of rules whose time has come.
+func (b *Bus) scheduled(ctx context.Context) error {
+	now := b.now()
+	rules, err := b.dueRules(ctx, micros(now))
+	if err != nil || len(rules) == 0 {
+		return err
+	}
+	for _, r := range rules {
+		s, err := ParseSchedule(r.Schedule)
+		if err != nil {
+			return err
+		}
+		next := int64(0)
+		if at := s.Next(now); !at.IsZero() {
+			next = micros(at)
+		}
+		targets, err := b.listTargets(ctx, r.Place, r.Bus, r.Name)
+		if err != nil {
+			return err
+		}
+		e := &event.Event{ID: event.NewID(), Place: r.Place, Bus: r.Bus, Source: "aws.events", DetailType: "Scheduled Event", Time: fromMicros(r.next),
+			Resources: []string{r.ARN()}}
+		err = b.db.Write(ctx, func(tx *sqldb.Tx) error {
+			mine, err := takeDue(tx, r, next)
+			if err != nil || !mine {
+				return err
+			}
+			var list []*pending
+			for _, t := range targets {
+				list = append(list, b.delivery(e, r, t, r.next))
+			}
+			return b.queue(tx, e, list)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	b.Wake()
+	return nil
+}

@@ -1,0 +1,210 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/event"
+	"github.com/berth-registry/berth/sqldb"
+)
+
+// The states of a delivery.
+const (
+	statePending = iota
+	stateRunning
+	stateDelivered
+	stateFailed // for good
+	stateQueued // waits for the first attempt of the one before it in its lane
+)
+
+// pending is a delivery as the queue has it.
+type pending struct {
+	Delivery
+	bus, rule string
+	seq, lane int64
+	held      bool
+	attempts  int
+	fence     int64
+	created   time.Time
+}
+
+func insertEvent(tx *sqldb.Tx, e *event.Event) error {
+	_, err := tx.Exec("insert into bus_events (id, account, region, at, body, ref, hops) values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing",
+		e.ID, e.Place.Account, e.Place.Region, micros(e.Time), string(e.JSON()), e.Ref, e.Hops)
+	return err
+}
+
+func insertDelivery(tx *sqldb.Tx, d *pending, now int64) error {
+	state := statePending
+	if d.lane != 0 {
+		var ahead int
+		if err := tx.QueryRow([]any{&ahead}, "select count(*) from deliveries where lane = $1 and attempts = 0 and state in (0, 1, 4)", d.lane); err != nil {
+			return err
+		}
+		if ahead > 0 {
+			state = stateQueued
+		}
+	}
+	_, err := tx.Exec(`insert into deliveries (id, seq, account, region, event_id, bus, rule, target_id, target, receiver, held, lane, state, attempts,
+		next_at, fence, created_at, ended_at, run, error)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, 0, $14, 0, '', '')`, d.ID, d.seq, d.Place.Account, d.Place.Region, d.EventID,
+		d.bus, d.rule, d.Target.ID, encode(d.Target), d.Receiver, flag(d.held), d.lane, state, now)
+	return err
+}
+
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// due reads deliveries whose time has come, but those of busy receivers.
+func (b *Bus) due(ctx context.Context, now int64, busy []string, limit int) ([]*pending, error) {
+	q := `select id, seq, account, region, event_id, bus, rule, target, receiver, held, lane, attempts, fence, created_at from deliveries
+		where state = 0 and next_at <= $1`
+	args := []any{now, limit}
+	for _, r := range busy {
+		args = append(args, r)
+		q += " and receiver <> $" + itoa(len(args))
+	}
+	rows, err := b.db.Query(ctx, q+" order by next_at, seq limit $2", args...)
+	return scanAll(rows, err, func(scan func(...any) error) (*pending, error) {
+		d := &pending{Delivery: Delivery{Target: &Target{}}}
+		var target []byte
+		var held, created int64
+		if err := scan(&d.ID, &d.seq, &d.Place.Account, &d.Place.Region, &d.EventID, &d.bus, &d.rule, &target, &d.Receiver, &held, &d.lane, &d.attempts,
+			&d.fence, &created); err != nil {
+			return nil, err
+		}
+		d.held, d.created = held != 0, fromMicros(created)
+		return d, json.Unmarshal(target, d.Target)
+	})
+}
+
+// claim takes a delivery for this node until its lease ends; false when another one
+// did.
+func claim(tx *sqldb.Tx, d *pending, until int64) (bool, error) {
+	n, err := tx.Exec("update deliveries set state = 1, next_at = $3, fence = fence + 1 where id = $1 and fence = $2 and state = 0", d.ID, d.fence, until)
+	return n == 1, err
+}
+
+func renew(tx *sqldb.Tx, d *pending, until int64) error {
+	_, err := tx.Exec("update deliveries set next_at = $3 where id = $1 and fence = $2 and state = 1", d.ID, d.fence, until)
+	return err
+}
+
+// settle writes how an attempt ended, unless the lease was lost.
+func settle(tx *sqldb.Tx, d *pending, state int, nextAt, endedAt int64, run, failure string) (bool, error) {
+	n, err := tx.Exec(`update deliveries set state = $3, attempts = attempts + 1, next_at = $4, ended_at = $5, run = $6, error = $7, fence = fence + 1
+		where id = $1 and fence = $2 and state = 1`, d.ID, d.fence, state, nextAt, endedAt, run, failure)
+	return n == 1, err
+}
+
+// promote lets the next delivery of a lane go.
+func promote(tx *sqldb.Tx, lane int64) error {
+	if lane == 0 {
+		return nil
+	}
+	_, err := tx.Exec(`update deliveries set state = 0 where state = 4 and id = (select id from deliveries where lane = $1 and attempts = 0 and state = 4
+		order by seq, id limit 1) and not exists (select 1 from deliveries where lane = $1 and attempts = 0 and state in (0, 1))`, lane)
+	return err
+}
+
+// recover gives back deliveries whose node has gone, all running ones when it was
+// this one, and lets lanes go that nobody is ahead in.
+func (b *Bus) recover(ctx context.Context, before int64) error {
+	return b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
+		if _, err := tx.Exec("update deliveries set state = 0, next_at = $2, fence = fence + 1 where state = 1 and next_at < $1", before, micros(b.now())); err != nil {
+			return err
+		}
+		rows, err := tx.Query(`select distinct lane from deliveries d where state = 4 and not exists
+			(select 1 from deliveries a where a.lane = d.lane and a.attempts = 0 and a.state in (0, 1)) limit 1000`)
+		lanes, err := scanAll(rows, err, func(scan func(...any) error) (int64, error) {
+			var lane int64
+			return lane, scan(&lane)
+		})
+		if err != nil {
+			return err
+		}
+		for _, lane := range lanes {
+			if err := promote(tx, lane); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// readEvent reads an event that is being delivered.
+func (b *Bus) readEvent(ctx context.Context, d *pending) (body []byte, at time.Time, err error) {
+	var n int64
+	err = b.db.QueryRow(ctx, []any{&body, &n, &d.Hops}, "select body, at, hops from bus_events where id = $1", d.EventID)
+	return body, fromMicros(n), err
+}
+
+// unattempted counts the deliveries of an event that a push waits for and that were
+// not attempted yet.
+func (b *Bus) unattempted(ctx context.Context, eventID string) (n int, err error) {
+	err = b.db.QueryRow(ctx, []any{&n}, "select count(*) from deliveries where event_id = $1 and held = 1 and attempts = 0 and state in (0, 1, 4)", eventID)
+	return n, err
+}
+
+// sweep removes what ended before a time.
+func (b *Bus) sweep(ctx context.Context, before int64) error {
+	return b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
+		for _, state := range []int{stateDelivered, stateFailed} {
+			if _, err := tx.Exec("delete from deliveries where state = $1 and ended_at < $2", state, before); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec("delete from bus_events where at < $1 and not exists (select 1 from deliveries d where d.event_id = bus_events.id)", before)
+		return err
+	})
+}
+
+// Past is a delivery of the past or present, for the history.
+type Past struct {
+	ID, EventID, Ref string
+	Rule, Receiver   string
+	Attempts         int
+	State            string
+	Run, Error       string
+	CreatedAt        time.Time
+	EndedAt          time.Time
+}
+
+var stateNames = [...]string{"pending", "running", "delivered", "failed", "queued"}
+
+// History lists the deliveries of an event to an account's rules.
+func (b *Bus) History(ctx context.Context, p arn.Place, eventID string) ([]*Past, error) {
+	rows, err := b.db.Query(ctx, `select d.id, d.event_id, e.ref, d.bus, d.rule, d.receiver, d.attempts, d.state, d.run, d.error, d.created_at, d.ended_at
+		from deliveries d join bus_events e on e.id = d.event_id where d.event_id = $1 and d.account = $2 and d.region = $3 order by d.created_at, d.id`,
+		eventID, p.Account, p.Region)
+	return scanAll(rows, err, func(scan func(...any) error) (*Past, error) { return scanPast(p, scan) })
+}
+
+// Delivered returns one delivery, nil when it is not kept any more.
+func (b *Bus) Delivered(ctx context.Context, p arn.Place, id string) (*Past, error) {
+	rows, err := b.db.Query(ctx, `select d.id, d.event_id, e.ref, d.bus, d.rule, d.receiver, d.attempts, d.state, d.run, d.error, d.created_at, d.ended_at
+		from deliveries d join bus_events e on e.id = d.event_id where d.id = $1 and d.account = $2 and d.region = $3`, id, p.Account, p.Region)
+	list, err := scanAll(rows, err, func(scan func(...any) error) (*Past, error) { return scanPast(p, scan) })
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+func scanPast(p arn.Place, scan func(...any) error) (*Past, error) {
+	x := &Past{}
+	var bus, rule string
+	var state int
+	var created, ended int64
+	if err := scan(&x.ID, &x.EventID, &x.Ref, &bus, &rule, &x.Receiver, &x.Attempts, &state, &x.Run, &x.Error, &created, &ended); err != nil {
+		return nil, err
+	}
+	x.Rule, x.State, x.CreatedAt, x.EndedAt = RuleARN(p, bus, rule), stateNames[state], fromMicros(created), fromMicros(ended)
+	return x, nil
+}
