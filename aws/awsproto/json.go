@@ -20,7 +20,8 @@ type jsonProtocol struct {
 func (p jsonProtocol) operation(r *http.Request, _ []byte) (string, bool) {
 	target := r.Header.Get("X-Amz-Target") // CloudTrail's prefix has dots itself
 	i := strings.LastIndexByte(target, '.')
-	return target[i+1:], i > 0 && target[:i] == p.target
+	// Some SDKs leave the prefix's own prefix out.
+	return target[i+1:], i > 0 && (target[:i] == p.target || strings.HasSuffix(p.target, "."+target[:i]))
 }
 
 func (p jsonProtocol) decode(c *codec, _ *http.Request, body []byte, in any) error {

@@ -17,9 +17,13 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	ststypes "github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/aws/smithy-go"
@@ -105,6 +109,14 @@ func TestEveryOperation(t *testing.T) {
 			func(h http.Handler) any { return iam.NewFromConfig(config(h)) }, 170},
 		{"sts", NewQuery("https://sts.amazonaws.com/doc/2011-06-15/", "2011-06-15", AsIs, sts.NewFromConfig(aws.Config{})),
 			func(h http.Handler) any { return sts.NewFromConfig(config(h)) }, 10},
+		{"cloudtrail", New("com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101", JSON11, trailNames, cloudtrail.NewFromConfig(aws.Config{})),
+			func(h http.Handler) any { return cloudtrail.NewFromConfig(config(h)) }, 55},
+		{"events", New("AWSEvents", JSON11, AsIs, eventbridge.NewFromConfig(aws.Config{})),
+			func(h http.Handler) any { return eventbridge.NewFromConfig(config(h)) }, 50},
+		{"logs", New("Logs_20140328", JSON11, logsNames, cloudwatchlogs.NewFromConfig(aws.Config{})),
+			func(h http.Handler) any { return cloudwatchlogs.NewFromConfig(config(h)) }, 100},
+		{"lambda", NewREST(lambda.NewFromConfig(aws.Config{}), lambdaOperations...),
+			func(h http.Handler) any { return lambda.NewFromConfig(config(h)) }, 80},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if n := len(c.s.ops); n < c.least {
@@ -118,23 +130,55 @@ func TestEveryOperation(t *testing.T) {
 	}
 }
 
+func trailNames(typeName, field string) string {
+	if strings.HasPrefix(typeName, "DescribeTrails") {
+		return LowerCamel(typeName, field)
+	}
+	return field
+}
+
+func logsNames(typeName, field string) string {
+	if field == "DestinationNamePrefix" {
+		return field
+	}
+	return LowerCamel(typeName, field)
+}
+
+// odd are operations that no server can carry in both directions without loss, none of
+// which Berth has: bodies that are streams, and lists in queries.
+var odd = map[string]bool{"StartLiveTail": true, "GetLogObject": true, "InvokeWithResponseStream": true, "InvokeAsync": true, "ListDurableExecutionsByFunction": true}
+
 func roundTrip(t *testing.T, s *Service, name string, op operation, client func(h http.Handler) any) {
 	_, query := s.proto.(queryProtocol)
-	if query && hasUnion(op.in, map[reflect.Type]bool{}) {
-		t.Logf("%s takes a union; Berth has no such operation", name)
+	_, rest := s.proto.(restProtocol)
+	if odd[name] || hasUnion(op.in, map[reflect.Type]bool{}) || hasUnion(op.fn.Type().Out(0).Elem(), map[reflect.Type]bool{}) {
+		t.Logf("%s takes a union or a stream; Berth has no such operation", name)
 		return
 	}
 	opts := cmp.Options{cmpopts.IgnoreTypes(middleware.Metadata{}), cmpopts.IgnoreUnexported(), cmpopts.EquateEmpty(),
 		cmp.Exporter(func(reflect.Type) bool { return true }),
 		cmp.Comparer(func(a, b time.Time) bool { return a.Sub(b).Abs() <= time.Millisecond })}
+	if rest { // lists in queries have no order
+		opts = append(opts, cmpopts.SortSlices(func(a, b string) bool { return a < b }))
+	}
 	p := &peer{t: t, s: s}
 	call := reflect.ValueOf(client(p)).MethodByName(name)
 	for round := range rounds {
-		f := &filler{r: rand.New(rand.NewPCG(1, uint64(round))), full: round%2 == 0}
+		f := &filler{r: rand.New(rand.NewPCG(1, uint64(round))), full: round%2 == 0, plain: rest}
 		in := reflect.New(op.in)
 		f.fill(in.Elem())
+		if id := in.Elem().FieldByName("EndpointId"); id.IsValid() {
+			id.SetZero() // it is a part of a host's name
+		}
 		out := reflect.New(op.fn.Type().Out(0).Elem())
 		f.fill(out.Elem())
+		if code := out.Elem().FieldByName("StatusCode"); rest && code.IsValid() {
+			if name == "DeleteFunction" {
+				code.SetZero() // the client does not read it
+			} else {
+				code.Set(reflect.ValueOf(int32(202)).Convert(code.Type()))
+			}
+		}
 		p.in, p.out = reflect.New(op.in), out.Interface()
 		got := call.Call([]reflect.Value{reflect.ValueOf(context.Background()), in})
 		if err, _ := got[1].Interface().(error); err != nil {
@@ -264,6 +308,7 @@ func TestEveryECRException(t *testing.T) {
 type filler struct {
 	r     *rand.Rand
 	full  bool
+	plain bool // texts that fit into paths and headers, and no empty lists
 	depth int
 }
 
@@ -271,6 +316,9 @@ const alphabet = "abcXYZ019-_./:@ <>&\"'\\{}é世\n\t\u2028"
 
 func (f *filler) text() string {
 	rs := []rune(alphabet)
+	if f.plain {
+		rs = []rune("abcXYZ019-_")
+	}
 	var b strings.Builder
 	for range 1 + f.r.IntN(12) {
 		b.WriteRune(rs[f.r.IntN(len(rs))])
@@ -293,7 +341,7 @@ func (f *filler) fill(v reflect.Value) {
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		if f.depth > 14 || (!f.full && f.r.IntN(3) == 0) {
+		if f.depth > 14 || (!f.full && f.r.IntN(3) == 0 && !(f.plain && f.depth <= 2)) { // a path needs its labels
 			return
 		}
 		v.Set(reflect.New(v.Type().Elem()))
