@@ -208,3 +208,30 @@ func scanPast(p arn.Place, scan func(...any) error) (*Past, error) {
 	x.Rule, x.State, x.CreatedAt, x.EndedAt = RuleARN(p, bus, rule), stateNames[state], fromMicros(created), fromMicros(ended)
 	return x, nil
 }
+
+// insertPayload stores what is sent without an event's envelope.
+func insertPayload(tx *sqldb.Tx, e *event.Event, payload []byte) error {
+	_, err := tx.Exec("insert into bus_events (id, account, region, at, body, ref, hops) values ($1, $2, $3, $4, $5, '', 0)", e.ID, e.Place.Account, e.Place.Region,
+		micros(e.Time), string(payload))
+	return err
+}
+
+func hold(tx *sqldb.Tx, p arn.Place, repository, eventID string, now, until int64) (string, error) {
+	n, err := tx.Exec(`insert into push_holds (account, region, repository, event_id, until) values ($1, $2, $3, $4, $5)
+		on conflict (account, region, repository) do update set event_id = excluded.event_id, until = excluded.until where push_holds.until < $6`,
+		p.Account, p.Region, repository, eventID, until, now)
+	if err != nil || n == 1 {
+		return eventID, err
+	}
+	var other string
+	err = tx.QueryRow([]any{&other}, "select event_id from push_holds where account = $1 and region = $2 and repository = $3", p.Account, p.Region, repository)
+	return other, err
+}
+
+// Unhold lets the next push that misses a repository begin anew.
+func (b *Bus) Unhold(ctx context.Context, p arn.Place, repository, eventID string) error {
+	return b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
+		_, err := tx.Exec("delete from push_holds where account = $1 and region = $2 and repository = $3 and event_id = $4", p.Account, p.Region, repository, eventID)
+		return err
+	})
+}

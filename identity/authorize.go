@@ -297,7 +297,7 @@ func (id *Identity) readGuard(ctx context.Context, q *question, c gate.Call, res
 		q.guard = gate.Guard{Policies: []policy.Attached{{Name: "trust policy of " + resource.String(), Doc: d}}, Tags: role.Tags}
 		return nil
 	}
-	if id.guards == nil || resource.Service != "ecr" {
+	if id.guards == nil || resource.Service != "ecr" && resource.Service != "lambda" {
 		return nil
 	}
 	if q.set.Full && q.set.SameAccount && q.standing.session == nil && slices.Contains(mends, action) {

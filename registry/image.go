@@ -137,10 +137,12 @@ func (r *Registry) putImage(tx *sqldb.Tx, n NewImage, m *manifest.Manifest, put 
 			return err
 		}
 	}
-	if n.Tag == "" {
-		return nil
+	if n.Tag != "" {
+		if err := r.moveTag(tx, repo, n.Tag, old, put.Digest); err != nil {
+			return err
+		}
 	}
-	return r.moveTag(tx, repo, n.Tag, old, put.Digest)
+	return r.tellPush(tx, repo, put, n.Tag)
 }
 
 // checkReferences finds everything a manifest needs, keeps it from being deleted
@@ -314,8 +316,10 @@ func (r *Registry) DeleteImage(ctx context.Context, p arn.Place, repo string, id
 		if img == nil {
 			return errImageNotFound(p, repo, id)
 		}
-		out, err = r.deleteImage(tx, rp, img, id)
-		return err
+		if out, err = r.deleteImage(tx, rp, img, id); err != nil {
+			return err
+		}
+		return r.tellDelete(tx, rp, img, out)
 	})
 	return out, storage(err)
 }

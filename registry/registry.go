@@ -26,6 +26,7 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/blob"
+	"github.com/berth-registry/berth/event"
 	"github.com/berth-registry/berth/internal/fresh"
 	"github.com/berth-registry/berth/secret"
 	"github.com/berth-registry/berth/sqldb"
@@ -80,8 +81,12 @@ type Options struct {
 	// template makes. It may wait until something has made it; it returns nil when the
 	// repository may exist now, else the push's error.
 	Missing func(ctx context.Context, p arn.Place, name string) error
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Origin tells who is making a repository: what CreatedBy returns later.
+	Origin func(ctx context.Context, p arn.Place) map[string]string
+	// Events takes what happens to images.
+	Events *event.Outbox
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Registry is the plane. It is safe for concurrent use.
@@ -92,6 +97,8 @@ type Registry struct {
 	keys    Keys
 	limits  Limits
 	missing func(ctx context.Context, p arn.Place, name string) error
+	origin  func(ctx context.Context, p arn.Place) map[string]string
+	events  *event.Outbox
 	now     func() time.Time
 	log     *slog.Logger
 	node    string // this process
@@ -115,7 +122,7 @@ func New(db *sqldb.DB, blobs *blob.Blobs, master *secret.Master, o Options) *Reg
 	}
 	var node [8]byte
 	rand.Read(node[:])
-	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, missing: o.Missing, now: o.Now, log: o.Log,
+	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, missing: o.Missing, origin: o.Origin, events: o.Events, now: o.Now, log: o.Log,
 		node: hex.EncodeToString(node[:]), live: newSessions(), pulls: newPulls(), leases: newLeases(),
 		cache: newCache(db.SingleProcess()), guards: fresh.New[guardKey, guard](guardLife, maxGuards, o.Now)}
 }

@@ -74,6 +74,7 @@ func (r *Registry) CreateRepository(ctx context.Context, n NewRepository) (*Repo
 	if err := r.checkResourceTags(nil, n.Resource); err != nil {
 		return nil, err
 	}
+	by := r.createdBy(ctx, &n)
 	err = r.db.Write(ctx, func(tx *sqldb.Tx) error {
 		count, err := countRepositories(tx, n.Place, r.limits.Repositories)
 		if err != nil {
@@ -83,7 +84,7 @@ func (r *Registry) CreateRepository(ctx context.Context, n NewRepository) (*Repo
 			return fail(LimitExceeded, "The maximum number of repositories per registry (%d) has been reached in the registry with id '%s'",
 				r.limits.Repositories, n.Place.Account)
 		}
-		return insertRepository(tx, repo)
+		return insertRepository(tx, repo, by)
 	})
 	r.guards.Forget()
 	if errors.Is(err, sqldb.ErrUnique) {

@@ -72,12 +72,19 @@ func countRepositories(tx *sqldb.Tx, p arn.Place, limit int64) (int64, error) {
 	return n, err
 }
 
-func insertRepository(tx *sqldb.Tx, r *Repository) error {
+// readCreatedBy reads what is kept of a repository's making.
+func (r *Registry) readCreatedBy(ctx context.Context, repo *Repository) (text string, err error) {
+	err = r.db.QueryRow(ctx, []any{&text}, "select created_by from repositories where account = $1 and region = $2 and name = $3", repo.Place.Account,
+		repo.Place.Region, repo.Name)
+	return text, err
+}
+
+func insertRepository(tx *sqldb.Tx, r *Repository, by string) error {
 	_, err := tx.Exec(`insert into repositories (account, region, name, id, created_at, mutability, exclusions, scan, encryption, kms_key,
-		policy, lifecycle, lifecycle_evaluated_at, tags, template, version, image_count)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $14, 0, 0)`,
+		policy, lifecycle, lifecycle_evaluated_at, tags, template, version, image_count, created_by)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $14, 0, 0, $15)`,
 		r.Place.Account, r.Place.Region, r.Name, r.ID, micros(r.CreatedAt), r.Tags.Mode, jsonText(r.Tags.Exclusions), flag(r.ScanOnPush),
-		r.Encryption, r.KMSKey, r.Policy, r.Lifecycle, jsonText(r.Resource), r.Template)
+		r.Encryption, r.KMSKey, r.Policy, r.Lifecycle, jsonText(r.Resource), r.Template, by)
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/aws/ecrapi"
+	"github.com/berth-registry/berth/aws/lambdaapi"
 	"github.com/berth-registry/berth/aws/sigv4"
 	"github.com/berth-registry/berth/aws/stsapi"
 	"github.com/berth-registry/berth/gate"
@@ -125,7 +126,7 @@ func (f *awsFront) authenticate(r *http.Request) (*awsproto.Service, []byte, gat
 	caller := gate.CallerFrom(r.Context())
 	sig, err := sigv4.Parse(r)
 	if errors.Is(err, sigv4.ErrMissing) && isQuery(r) {
-		body, apiErr := f.readBody(r)
+		body, apiErr := f.readBody(r, "")
 		if apiErr == nil && awsproto.QueryAction(r, body) == stsapi.Unsigned {
 			return f.services[stsapi.SigningName], body, caller, nil
 		}
@@ -148,7 +149,7 @@ func (f *awsFront) authenticate(r *http.Request) (*awsproto.Service, []byte, gat
 	if err != nil {
 		return nil, nil, caller, f.failed(caller, sig.AccessKeyID, f.keyError(err))
 	}
-	body, apiErr := f.readBody(r)
+	body, apiErr := f.readBody(r, sig.Service)
 	if apiErr != nil {
 		return nil, nil, caller, apiErr
 	}
@@ -185,13 +186,16 @@ func printable(s string) string {
 	}, s[:min(len(s), 60)])
 }
 
-func (f *awsFront) readBody(r *http.Request) ([]byte, *smithy.GenericAPIError) {
+func (f *awsFront) readBody(r *http.Request, service string) ([]byte, *smithy.GenericAPIError) {
 	limit := int64(maxBody)
 	switch _, op, _ := strings.Cut(r.Header.Get("X-Amz-Target"), "."); op {
 	case "UploadLayerPart":
 		limit = maxPartBody
 	case "PutImage":
 		limit = maxImageBody
+	}
+	if service == lambdaapi.SigningName && r.Method != http.MethodGet {
+		limit = lambdaapi.MaxBody
 	}
 	tooLarge := apiError("RequestEntityTooLargeException", "The request body is larger than this operation allows.")
 	if r.ContentLength > limit {

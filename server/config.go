@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/berth-registry/berth/arn"
 )
@@ -35,12 +36,32 @@ type Config struct {
 	// OIDCKeys are ISSUER=FILE or ISSUER=URL: where the keys of identity providers
 	// are that cannot be asked themselves.
 	OIDCKeys []string
+	// Functions says how functions run: FunctionsOn, FunctionsUnsandboxed or FunctionsOff.
+	Functions string
+	// HoldTime is how long a push waits for a function to make its repository; 0 is ten
+	// seconds.
+	HoldTime time.Duration
+	// Retention is how long records of API calls are kept; 0 is 90 days.
+	Retention time.Duration
 	// Version is shown by the health endpoint and in the server's runtime file.
 	Version string
 }
 
+// How functions run.
+const (
+	FunctionsOn          = "on" // in a sandbox; where there is none, not
+	FunctionsUnsandboxed = "unsandboxed"
+	FunctionsOff         = "off"
+)
+
 func (c *Config) check() error {
 	switch {
+	case c.Functions != "" && c.Functions != FunctionsOn && c.Functions != FunctionsUnsandboxed && c.Functions != FunctionsOff:
+		return fmt.Errorf("--functions %q: want on, unsandboxed or off", c.Functions)
+	case c.HoldTime < 0 || c.HoldTime > time.Minute:
+		return errors.New("--hold-time: want at most a minute")
+	case c.Retention < 0:
+		return errors.New("--trail-retention: want a time such as 2160h")
 	case !c.Account.Valid():
 		return fmt.Errorf("--account %q: want 12 digits", c.Account)
 	case !c.Region.Valid():

@@ -76,7 +76,9 @@ func (s *Server) wrap(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Request-Id", id)
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		host = r.RemoteAddr
+		if host = r.RemoteAddr; host == "@" || host == "" { // a function, by a socket of this machine
+			host = "127.0.0.1"
+		}
 	}
 	f := classify(r)
 	rec := &recorder{ResponseWriter: w}

@@ -24,19 +24,26 @@ import (
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/aws/ecrapi"
+	"github.com/berth-registry/berth/aws/eventsapi"
 	"github.com/berth-registry/berth/aws/iamapi"
+	"github.com/berth-registry/berth/aws/lambdaapi"
+	"github.com/berth-registry/berth/aws/logsapi"
 	"github.com/berth-registry/berth/aws/stsapi"
 	"github.com/berth-registry/berth/aws/trailapi"
 	"github.com/berth-registry/berth/berthapi"
 	"github.com/berth-registry/berth/blob"
 	"github.com/berth-registry/berth/blob/fsblob"
 	"github.com/berth-registry/berth/blob/keyring"
+	"github.com/berth-registry/berth/bus"
 	"github.com/berth-registry/berth/event"
+	"github.com/berth-registry/berth/function"
+	"github.com/berth-registry/berth/function/worker"
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity"
 	"github.com/berth-registry/berth/identity/webtoken"
 	"github.com/berth-registry/berth/internal/egress"
 	"github.com/berth-registry/berth/internal/vfs"
+	"github.com/berth-registry/berth/logs"
 	"github.com/berth-registry/berth/oci"
 	"github.com/berth-registry/berth/registry"
 	"github.com/berth-registry/berth/secret"
@@ -54,24 +61,30 @@ const (
 // Server is a whole Berth. New opens it, Run serves until its context ends, Close
 // lets go of storage.
 type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	lock     *os.File
-	db       *sqldb.DB
-	root     *vfs.OS
-	store    blob.Store
-	registry *registry.Registry
-	identity *identity.Identity
-	trail    *trail.Trail
-	outbox   *event.Outbox
-	hosts    *hosts
-	oci      *oci.Handler
-	aws      *awsFront
-	metrics  *metrics
-	access   *accessLog
-	listener net.Listener
-	tls      *tls.Config
-	stopping atomic.Bool
+	cfg              Config
+	log              *slog.Logger
+	lock             *os.File
+	db               *sqldb.DB
+	root             *vfs.OS
+	store            blob.Store
+	registry         *registry.Registry
+	identity         *identity.Identity
+	trail            *trail.Trail
+	outbox           *event.Outbox
+	logs             *logs.Logs
+	functions        *function.Functions
+	bus              *bus.Bus
+	box              *worker.Box
+	holds            *holds
+	functionListener net.Listener // what functions reach
+	hosts            *hosts
+	oci              *oci.Handler
+	aws              *awsFront
+	metrics          *metrics
+	access           *accessLog
+	listener         net.Listener
+	tls              *tls.Config
+	stopping         atomic.Bool
 }
 
 // New opens a server: it takes the data directory, migrates the database, makes
@@ -112,18 +125,23 @@ func (s *Server) open(ctx context.Context) error {
 		Denied: func(ctx context.Context, c gate.Call, d *gate.Denied) error {
 			return s.identity.RecordDenial(ctx, c, d)
 		},
-		Manifest: s.manifest, Events: s.outbox, Log: s.log})
-	s.registry = registry.New(s.db, blob.New(s.store, blob.Options{Keys: ring}), master, registry.Options{Keys: ring, Log: s.log})
+		Manifest: s.manifest, Additional: s.additional, Events: s.outbox, Retention: s.cfg.Retention, Log: s.log})
+	s.holds = newHolds()
+	s.registry = registry.New(s.db, blob.New(s.store, blob.Options{Keys: ring}), master, registry.Options{Keys: ring, Missing: s.missing, Origin: s.origin,
+		Events: s.outbox, Log: s.log})
 	keys, trusted, err := s.cfg.issuers()
 	if err != nil {
 		return err
 	}
-	s.identity = identity.New(s.db, master, identity.Options{Guards: s.registry, Log: s.log,
+	s.identity = identity.New(s.db, master, identity.Options{Guards: guards{s}, Log: s.log,
 		Keys: webtoken.NewKeySets(egress.New(egress.Options{Trusted: trusted}), keys, nil)})
 	if err := s.bootstrap(ctx); err != nil {
 		return err
 	}
 	if err := s.listen(ctx); err != nil {
+		return err
+	}
+	if err := s.openEvents(ctx, master); err != nil {
 		return err
 	}
 	s.fronts()
@@ -144,11 +162,14 @@ func (s *Server) fronts() {
 		s.log.Warn("a trust policy is wider than it looks", "role", role, "warning", text)
 	}
 	s.aws = newAWSFront(s.identity, map[string]*awsproto.Service{
-		ecrapi.SigningName:   ecrapi.New(s.registry, s.identity, g, s.hosts).Handler(),
-		iamapi.SigningName:   iamapi.New(s.identity, g, warn).Handler(),
-		stsapi.SigningName:   stsapi.New(s.identity, g, refused).Handler(),
-		berthapi.SigningName: berthapi.New(s.identity, s.registry, s.trail, g, s.cfg.Account).Handler(),
-		trailapi.SigningName: trailapi.New(s.trail, g).Handler(),
+		ecrapi.SigningName:    ecrapi.New(s.registry, s.identity, g, s.hosts).Handler(),
+		iamapi.SigningName:    iamapi.New(s.identity, g, warn).Handler(),
+		stsapi.SigningName:    stsapi.New(s.identity, g, refused).Handler(),
+		berthapi.SigningName:  berthapi.New(s.identity, s.registry, s.trail, g, s.cfg.Account).Handler(),
+		trailapi.SigningName:  trailapi.New(s.trail, g).Handler(),
+		eventsapi.SigningName: eventsapi.New(s.bus, g).Handler(),
+		lambdaapi.SigningName: lambdaapi.New(s.functions, g, function.DefaultConcurrency).Handler(),
+		logsapi.SigningName:   logsapi.New(s.logs, g).Handler(),
 	}, a, f, s.log)
 }
 
@@ -178,7 +199,7 @@ func (s *Server) openStorage(ctx context.Context) error {
 		return err
 	}
 	for plane, files := range map[string]fs.FS{"identity": identity.Migrations(), "registry": registry.Migrations(), "trail": trail.Migrations(),
-		"event": event.Migrations()} {
+		"event": event.Migrations(), "bus": bus.Migrations(), "function": function.Migrations(), "logs": logs.Migrations()} {
 		if err := s.db.Migrate(ctx, plane, files); err != nil {
 			return err
 		}
@@ -320,7 +341,13 @@ func (s *Server) Run(ctx context.Context) error {
 	var work sync.WaitGroup
 	work.Go(func() { s.registry.Run(background) })
 	work.Go(func() { s.identity.Run(background) })
-	work.Go(func() { s.trail.Run(background) })
+	for _, run := range []func(context.Context){s.bus.Run, s.functions.Run, s.logs.Run} {
+		work.Go(func() { run(background) })
+	}
+	trailing, stopTrail := context.WithCancel(context.WithoutCancel(ctx))
+	var last sync.WaitGroup
+	last.Go(func() { s.trail.Run(trailing) })
+	servers = append(servers, s.serveFunctions())
 	work.Go(func() { s.flushLogs(background) })
 	if err := s.writeRuntime(); err != nil {
 		s.log.Warn("the runtime file cannot be written; berth env will not find this server", "error", err)
@@ -341,6 +368,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	stop()
 	work.Wait()
+	stopTrail() // after all that may still be recorded
+	last.Wait()
 	s.access.flush()
 	return err
 }
@@ -365,6 +394,9 @@ func (s *Server) Close() error {
 		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
+	}
+	if s.box != nil {
+		errs = append(errs, s.box.Close(), os.Remove(filepath.Join(s.cfg.Data, "functions.path")))
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

@@ -199,20 +199,49 @@ func (t *Trail) Refused(ctx context.Context, c gate.Call, err error) {
 	t.later(r)
 }
 
-// Failed records a call that fails, or would, in a transaction of its own and at
-// once, with the event that tells of it. also runs in that transaction. It returns
-// the event, nil when no rule asks for it.
-func (t *Trail) Failed(ctx context.Context, c gate.Call, err error, also func(*sqldb.Tx, *event.Event) error) (*event.Event, error) {
+// Failed records a call that fails, or would, in a transaction of its own and at once,
+// with the event that tells of it. admit is asked within the transaction whether the
+// event is let out. It returns the event, nil when no rule asks for it or it was not let
+// out.
+func (t *Trail) Failed(ctx context.Context, c gate.Call, err error, admit func(*sqldb.Tx, *event.Event) (bool, error)) (*event.Event, error) {
 	r := t.record(ctx, c)
 	fault(r, err)
 	rows := t.rows(r)
+	e := rows[0].event
+	var out bool
 	werr := t.db.Write(sqldb.Apart(ctx), func(tx *sqldb.Tx) error {
-		if err := t.insertAll(tx, rows); err != nil || also == nil {
-			return err
+		if out = e != nil; out && admit != nil {
+			var err error
+			if out, err = admit(tx, e); err != nil {
+				return err
+			}
 		}
-		return also(tx, rows[0].event)
+		if rows[0].event = e; !out {
+			rows[0].event = nil
+		}
+		return t.insertAll(tx, rows)
 	})
-	return rows[0].event, werr
+	done(gate.ExchangeFrom(ctx))
+	if werr != nil || !out {
+		return nil, werr
+	}
+	told := *e
+	told.Detail = r.JSON()
+	return &told, nil
+}
+
+// Tells returns the event that would tell of a failed call, without recording it; nil
+// when no rule asks for it.
+func (t *Trail) Tells(ctx context.Context, c gate.Call, err error) *event.Event {
+	r := t.record(ctx, c)
+	fault(r, err)
+	w := t.rows(r)[0]
+	if w.event == nil {
+		return nil
+	}
+	told := *w.event
+	told.Detail = w.record.JSON()
+	return &told
 }
 
 func fault(r *Record, err error) {
@@ -220,6 +249,8 @@ func fault(r *Record, err error) {
 	var e coded
 	switch {
 	case err == nil:
+	case errors.Is(err, context.Canceled):
+		r.ErrorCode, r.ErrorMessage = "RequestCanceled", "The client closed the connection before the call had ended."
 	case errors.As(err, &denied):
 		r.ErrorCode, r.ErrorMessage = accessDenied, denied.Error()
 	case errors.As(err, &e):

@@ -87,3 +87,13 @@ create index deliveries_lanes on deliveries (lane, attempts, state, seq);
 create index deliveries_by_event on deliveries (event_id);
 
 create index deliveries_by_end on deliveries (state, ended_at);
+
+-- Pushes that wait for somebody to make their repository: one event for all of them.
+create table push_holds (
+	account    {text} not null,
+	region     {text} not null,
+	repository {text} not null,
+	event_id   {text} not null,
+	until      bigint not null,
+	primary key (account, region, repository)
+){norowid};

@@ -15,9 +15,14 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/berth-registry/berth/function/worker"
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == worker.InitCommand {
+		os.Exit(worker.Init(os.Args[2:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()

@@ -9,29 +9,33 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/server"
 )
 
 type serveCmd struct {
-	Listen    string   `default:"127.0.0.1:5100" placeholder:"HOST:PORT" help:"Where to listen (${default}). Use 0.0.0.0:5100 to let other machines in."`
-	Admin     string   `default:"127.0.0.1:5101" placeholder:"HOST:PORT" help:"Where to serve metrics, health and profiles (${default}); none to switch off."`
-	Data      string   `default:"./berth-data" type:"path" placeholder:"DIR" help:"Directory that holds everything (${default})."`
-	DB        string   `name:"db" placeholder:"URL" help:"PostgreSQL database (postgres://user@host/name) in place of SQLite in the data directory."`
-	MasterKey string   `type:"path" placeholder:"FILE" help:"File with the key that seals secrets, made on first start (default: master.key in the data directory). Servers on one database share it."`
-	Account   string   `default:"000000000000" placeholder:"ID" help:"Account made at first start, 12 digits (${default})."`
-	Region    string   `default:"us-east-1" placeholder:"NAME" help:"Region of requests that name none (${default})."`
-	Advertise string   `placeholder:"HOST[:PORT]" help:"Name under which clients reach this server, if it is not the listen address."`
-	Domain    []string `placeholder:"NAME" help:"Serve ACCOUNT.dkr.ecr.REGION.NAME as registry hosts; the first is the one that replies show."`
-	HostAlias []string `placeholder:"HOST[:PORT]=ACCOUNT/REGION" help:"Serve a registry under a host of its own. Repeatable."`
-	TLS       string   `name:"tls" enum:"off,auto" default:"off" help:"auto makes a local CA at first start and keeps a certificate of it current."`
-	TLSCert   string   `name:"tls-cert" type:"path" placeholder:"FILE" help:"Certificate chain, PEM; reloaded when it changes."`
-	TLSKey    string   `name:"tls-key" type:"path" placeholder:"FILE" help:"Key of the certificate, PEM."`
-	KMSKey    []string `name:"kms-key" placeholder:"ARN" help:"Further keys for repositories with encryption type KMS. Repeatable."`
-	OIDCJWKS  []string `name:"oidc-jwks" sep:"none" placeholder:"ISSUER=FILE|URL" help:"Where the keys of an identity provider are, for those that cannot be reached under their own address. Repeatable."`
-	LogLevel  string   `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
-	AccessLog string   `default:"-" placeholder:"FILE" help:"Where the access log goes: - for standard error, off, or a file."`
+	Listen         string        `default:"127.0.0.1:5100" placeholder:"HOST:PORT" help:"Where to listen (${default}). Use 0.0.0.0:5100 to let other machines in."`
+	Admin          string        `default:"127.0.0.1:5101" placeholder:"HOST:PORT" help:"Where to serve metrics, health and profiles (${default}); none to switch off."`
+	Data           string        `default:"./berth-data" type:"path" placeholder:"DIR" help:"Directory that holds everything (${default})."`
+	DB             string        `name:"db" placeholder:"URL" help:"PostgreSQL database (postgres://user@host/name) in place of SQLite in the data directory."`
+	MasterKey      string        `type:"path" placeholder:"FILE" help:"File with the key that seals secrets, made on first start (default: master.key in the data directory). Servers on one database share it."`
+	Account        string        `default:"000000000000" placeholder:"ID" help:"Account made at first start, 12 digits (${default})."`
+	Region         string        `default:"us-east-1" placeholder:"NAME" help:"Region of requests that name none (${default})."`
+	Advertise      string        `placeholder:"HOST[:PORT]" help:"Name under which clients reach this server, if it is not the listen address."`
+	Domain         []string      `placeholder:"NAME" help:"Serve ACCOUNT.dkr.ecr.REGION.NAME as registry hosts; the first is the one that replies show."`
+	HostAlias      []string      `placeholder:"HOST[:PORT]=ACCOUNT/REGION" help:"Serve a registry under a host of its own. Repeatable."`
+	TLS            string        `name:"tls" enum:"off,auto" default:"off" help:"auto makes a local CA at first start and keeps a certificate of it current."`
+	TLSCert        string        `name:"tls-cert" type:"path" placeholder:"FILE" help:"Certificate chain, PEM; reloaded when it changes."`
+	TLSKey         string        `name:"tls-key" type:"path" placeholder:"FILE" help:"Key of the certificate, PEM."`
+	KMSKey         []string      `name:"kms-key" placeholder:"ARN" help:"Further keys for repositories with encryption type KMS. Repeatable."`
+	OIDCJWKS       []string      `name:"oidc-jwks" sep:"none" placeholder:"ISSUER=FILE|URL" help:"Where the keys of an identity provider are, for those that cannot be reached under their own address. Repeatable."`
+	Functions      string        `enum:"on,unsandboxed,off" default:"on" help:"How Lambda functions run: on is in a sandbox (bubblewrap), unsandboxed without, off not at all."`
+	HoldTime       time.Duration `default:"10s" help:"How long a push waits for a function to create its repository (${default})."`
+	TrailRetention time.Duration `default:"2160h" help:"How long records of API calls are kept (${default})."`
+	LogLevel       string        `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
+	AccessLog      string        `default:"-" placeholder:"FILE" help:"Where the access log goes: - for standard error, off, or a file."`
 }
 
 func (serveCmd) Help() string {
@@ -58,7 +62,7 @@ func (c *serveCmd) Run(e *env) error {
 	limitMemory()
 	cfg := server.Config{Listen: c.Listen, Admin: c.Admin, Data: c.Data, DB: c.DB, MasterKey: c.MasterKey, Account: arn.Account(c.Account),
 		Region: arn.Region(c.Region), Advertise: c.Advertise, Domains: c.Domain, Aliases: c.HostAlias, TLSCert: c.TLSCert, TLSKey: c.TLSKey,
-		TLSAuto: c.TLS == "auto", KMSKeys: c.KMSKey, OIDCKeys: c.OIDCJWKS, Version: versionText()}
+		TLSAuto: c.TLS == "auto", KMSKeys: c.KMSKey, OIDCKeys: c.OIDCJWKS, Functions: c.Functions, HoldTime: c.HoldTime, Retention: c.TrailRetention, Version: versionText()}
 	if c.Admin == "none" {
 		cfg.Admin = ""
 	}
