@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"time"
 
@@ -77,23 +76,7 @@ func countBuses(tx *sqldb.Tx, p arn.Place) (n int, err error) {
 func (b *Bus) Buses(ctx context.Context, p arn.Place, prefix, after string, limit int) ([]*EventBus, error) {
 	rows, err := b.db.Query(ctx, "select "+busColumns+` from event_buses where account = $1 and region = $2 and name > $3
 		and substr(name, 1, length($4)) = $4 order by name limit $5`, p.Account, p.Region, after, prefix, limit)
-	return scanAll(rows, err, func(scan func(...any) error) (*EventBus, error) { return scanBus(p, scan) })
-}
-
-func scanAll[T any](rows *sql.Rows, err error, scan func(func(...any) error) (T, error)) ([]T, error) {
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []T
-	for rows.Next() {
-		v, err := scan(rows.Scan)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	return out, rows.Err()
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*EventBus, error) { return scanBus(p, scan) })
 }
 
 const ruleColumns = "bus, name, pattern, schedule, state, description, role, tags, created_at, next_at"
@@ -123,7 +106,7 @@ func holdRule(tx *sqldb.Tx, p arn.Place, bus, name string) error {
 func (b *Bus) listRules(ctx context.Context, p arn.Place, bus, prefix, after string, limit int) ([]*Rule, error) {
 	rows, err := b.db.Query(ctx, "select "+ruleColumns+` from event_rules where account = $1 and region = $2 and bus = $3 and name > $4
 		and substr(name, 1, length($5)) = $5 order by name limit $6`, p.Account, p.Region, bus, after, prefix, limit)
-	return scanAll(rows, err, func(scan func(...any) error) (*Rule, error) { return scanRule(p, scan) })
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Rule, error) { return scanRule(p, scan) })
 }
 
 func upsertRule(tx *sqldb.Tx, r *Rule) (fresh bool, err error) {
@@ -185,14 +168,14 @@ func scanTarget(scan func(...any) error) (*Target, error) {
 
 func (b *Bus) listTargets(ctx context.Context, p arn.Place, bus, rule string) ([]*Target, error) {
 	rows, err := b.db.Query(ctx, "select body from event_targets where account = $1 and region = $2 and bus = $3 and rule = $4 order by id", p.Account, p.Region, bus, rule)
-	return scanAll(rows, err, scanTarget)
+	return sqldb.Collect(rows, err, scanTarget)
 }
 
 // RulesOf lists the names of a bus's rules that have a receiver as a target.
 func (b *Bus) RulesOf(ctx context.Context, p arn.Place, bus, receiver, after string, limit int) ([]string, error) {
 	rows, err := b.db.Query(ctx, `select distinct rule from event_targets where account = $1 and region = $2 and bus = $3 and arn = $4 and rule > $5
 		order by rule limit $6`, p.Account, p.Region, bus, receiver, after, limit)
-	return scanAll(rows, err, func(scan func(...any) error) (string, error) {
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (string, error) {
 		var s string
 		return s, scan(&s)
 	})
@@ -202,7 +185,7 @@ func (b *Bus) RulesOf(ctx context.Context, p arn.Place, bus, receiver, after str
 // it is what the matching goes by.
 func (b *Bus) allRules(ctx context.Context) ([]*Rule, error) {
 	rows, err := b.db.Query(ctx, "select account, region, "+ruleColumns+" from event_rules where state <> 'DISABLED'")
-	return scanAll(rows, err, func(scan func(...any) error) (*Rule, error) {
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Rule, error) {
 		var p arn.Place
 		r, err := scanRule(p, func(dest ...any) error { return scan(append([]any{&p.Account, &p.Region}, dest...)...) })
 		if r != nil {
@@ -220,7 +203,7 @@ type placedTarget struct {
 
 func (b *Bus) allTargets(ctx context.Context) ([]placedTarget, error) {
 	rows, err := b.db.Query(ctx, "select account, region, bus, rule, body from event_targets order by account, region, bus, rule, id")
-	return scanAll(rows, err, func(scan func(...any) error) (placedTarget, error) {
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (placedTarget, error) {
 		var t placedTarget
 		var err error
 		t.target, err = scanTarget(func(dest ...any) error {
@@ -233,7 +216,7 @@ func (b *Bus) allTargets(ctx context.Context) ([]placedTarget, error) {
 // dueRules reads the rules whose schedule's time has come.
 func (b *Bus) dueRules(ctx context.Context, now int64) ([]*Rule, error) {
 	rows, err := b.db.Query(ctx, "select account, region, "+ruleColumns+" from event_rules where next_at > 0 and next_at <= $1 order by next_at limit 100", now)
-	return scanAll(rows, err, func(scan func(...any) error) (*Rule, error) {
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Rule, error) {
 		var p arn.Place
 		r, err := scanRule(p, func(dest ...any) error { return scan(append([]any{&p.Account, &p.Region}, dest...)...) })
 		if r != nil {

@@ -71,7 +71,7 @@ func (b *Bus) due(ctx context.Context, now int64, busy []string, limit int) ([]*
 		q += " and receiver <> $" + itoa(len(args))
 	}
 	rows, err := b.db.Query(ctx, q+" order by next_at, seq limit $2", args...)
-	return scanAll(rows, err, func(scan func(...any) error) (*pending, error) {
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*pending, error) {
 		d := &pending{Delivery: Delivery{Target: &Target{}}}
 		var target []byte
 		var held, created int64
@@ -122,7 +122,7 @@ func (b *Bus) recover(ctx context.Context, before int64) error {
 		}
 		rows, err := tx.Query(`select distinct lane from deliveries d where state = 4 and not exists
 			(select 1 from deliveries a where a.lane = d.lane and a.attempts = 0 and a.state in (0, 1)) limit 1000`)
-		lanes, err := scanAll(rows, err, func(scan func(...any) error) (int64, error) {
+		lanes, err := sqldb.Collect(rows, err, func(scan func(...any) error) (int64, error) {
 			var lane int64
 			return lane, scan(&lane)
 		})
@@ -183,14 +183,14 @@ func (b *Bus) History(ctx context.Context, p arn.Place, eventID string) ([]*Past
 	rows, err := b.db.Query(ctx, `select d.id, d.event_id, e.ref, d.bus, d.rule, d.receiver, d.attempts, d.state, d.run, d.error, d.created_at, d.ended_at
 		from deliveries d join bus_events e on e.id = d.event_id where d.event_id = $1 and d.account = $2 and d.region = $3 order by d.created_at, d.id`,
 		eventID, p.Account, p.Region)
-	return scanAll(rows, err, func(scan func(...any) error) (*Past, error) { return scanPast(p, scan) })
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Past, error) { return scanPast(p, scan) })
 }
 
 // Delivered returns one delivery, nil when it is not kept any more.
 func (b *Bus) Delivered(ctx context.Context, p arn.Place, id string) (*Past, error) {
 	rows, err := b.db.Query(ctx, `select d.id, d.event_id, e.ref, d.bus, d.rule, d.receiver, d.attempts, d.state, d.run, d.error, d.created_at, d.ended_at
 		from deliveries d join bus_events e on e.id = d.event_id where d.id = $1 and d.account = $2 and d.region = $3`, id, p.Account, p.Region)
-	list, err := scanAll(rows, err, func(scan func(...any) error) (*Past, error) { return scanPast(p, scan) })
+	list, err := sqldb.Collect(rows, err, func(scan func(...any) error) (*Past, error) { return scanPast(p, scan) })
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}

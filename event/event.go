@@ -14,9 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/internal/uid"
 	"github.com/berth-registry/berth/sqldb"
 )
 
@@ -65,13 +64,7 @@ type Event struct {
 }
 
 // NewID makes an id that begins with the time, so that what it names is found by it.
-func NewID() string {
-	id, err := uuid.NewV7()
-	if err != nil {
-		panic(err) // the system has no randomness
-	}
-	return id.String()
-}
+func NewID() string { return uid.New(time.Now()) }
 
 // JSON is the event in EventBridge's envelope.
 func (e *Event) JSON() []byte {

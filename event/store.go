@@ -22,26 +22,17 @@ func insert(tx *sqldb.Tx, e *Event, seq int64) error {
 func read(ctx context.Context, db *sqldb.DB, limit int) ([]*Queued, error) {
 	rows, err := db.Query(ctx, `select seq, id, account, region, bus, source, detail_type, at, resources, detail, ref, order_key, read_only, replay, hops
 		from event_outbox order by seq, id limit $1`, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []*Queued
-	for rows.Next() {
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Queued, error) {
 		q := &Queued{}
 		var at, readOnly int64
 		var resources, detail string
-		if err := rows.Scan(&q.Seq, &q.ID, &q.Place.Account, &q.Place.Region, &q.Bus, &q.Source, &q.DetailType, &at, &resources, &detail, &q.Ref, &q.Key,
+		if err := scan(&q.Seq, &q.ID, &q.Place.Account, &q.Place.Region, &q.Bus, &q.Source, &q.DetailType, &at, &resources, &detail, &q.Ref, &q.Key,
 			&readOnly, &q.Replay, &q.Hops); err != nil {
 			return nil, err
 		}
 		q.Time, q.Detail, q.ReadOnly = time.UnixMicro(at).UTC(), json.RawMessage(detail), readOnly != 0
-		if err := json.Unmarshal([]byte(resources), &q.Resources); err != nil {
-			return nil, err
-		}
-		out = append(out, q)
-	}
-	return out, rows.Err()
+		return q, json.Unmarshal([]byte(resources), &q.Resources)
+	})
 }
 
 func take(tx *sqldb.Tx, q *Queued) (bool, error) {

@@ -2,7 +2,6 @@ package function
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -18,22 +17,6 @@ func encode(v any) string {
 		panic(err) // plain structures of texts and numbers
 	}
 	return string(b)
-}
-
-func scanAll[T any](rows *sql.Rows, err error, scan func(func(...any) error) (T, error)) ([]T, error) {
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []T
-	for rows.Next() {
-		v, err := scan(rows.Scan)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	return out, rows.Err()
 }
 
 // pack writes a configuration; the environment is sealed for its function.
@@ -87,7 +70,7 @@ func (s *Functions) read(ctx context.Context, p arn.Place, name string) (*Functi
 // List lists functions by name from after on.
 func (s *Functions) List(ctx context.Context, p arn.Place, after string, limit int) ([]*Function, error) {
 	rows, err := s.db.Query(ctx, "select "+columns+" from functions where account = $1 and region = $2 and name > $3 order by name limit $4", p.Account, p.Region, after, limit)
-	return scanAll(rows, err, func(scan func(...any) error) (*Function, error) { return s.scan(p, scan) })
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Function, error) { return s.scan(p, scan) })
 }
 
 func countFunctions(tx *sqldb.Tx, p arn.Place) (n int, err error) {
@@ -176,12 +159,12 @@ func (s *Functions) readVersion(ctx context.Context, f *Function, v int64) (*Fun
 func (s *Functions) Versions(ctx context.Context, f *Function, after int64, limit int) ([]*Function, error) {
 	rows, err := s.db.Query(ctx, "select body from function_versions where account = $1 and region = $2 and function = $3 and version > $4 order by version limit $5",
 		f.Place.Account, f.Place.Region, f.Name, after, limit)
-	return scanAll(rows, err, func(scan func(...any) error) (*Function, error) { return s.scanVersion(f, scan) })
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Function, error) { return s.scanVersion(f, scan) })
 }
 
 func deleteVersion(tx *sqldb.Tx, f *Function, v int64) error {
 	rows, err := tx.Query("select name, body from function_aliases where account = $1 and region = $2 and function = $3", f.Place.Account, f.Place.Region, f.Name)
-	list, err := scanAll(rows, err, scanAlias)
+	list, err := sqldb.Collect(rows, err, scanAlias)
 	if err != nil {
 		return err
 	}
@@ -214,7 +197,7 @@ func (s *Functions) readAlias(ctx context.Context, p arn.Place, name, alias stri
 func (s *Functions) Aliases(ctx context.Context, f *Function, after string, limit int) ([]*Alias, error) {
 	rows, err := s.db.Query(ctx, "select name, body from function_aliases where account = $1 and region = $2 and function = $3 and name > $4 order by name limit $5",
 		f.Place.Account, f.Place.Region, f.Name, after, limit)
-	return scanAll(rows, err, scanAlias)
+	return sqldb.Collect(rows, err, scanAlias)
 }
 
 func insertAlias(tx *sqldb.Tx, f *Function, a *Alias) error {
@@ -282,7 +265,7 @@ func (s *Functions) readEventConfig(ctx context.Context, f *Function, qualifier 
 func (s *Functions) EventConfigs(ctx context.Context, f *Function) (map[string]*EventConfig, error) {
 	rows, err := s.db.Query(ctx, "select qualifier, body from function_event_configs where account = $1 and region = $2 and function = $3", f.Place.Account, f.Place.Region, f.Name)
 	out := map[string]*EventConfig{}
-	_, err = scanAll(rows, err, func(scan func(...any) error) (string, error) {
+	_, err = sqldb.Collect(rows, err, func(scan func(...any) error) (string, error) {
 		var q string
 		var body []byte
 		if err := scan(&q, &body); err != nil {
@@ -317,7 +300,7 @@ func putCode(tx *sqldb.Tx, f *Function, zip []byte, now time.Time) error {
 // Code returns the archive of a function.
 func (s *Functions) Code(ctx context.Context, f *Function) ([]byte, error) {
 	rows, err := s.db.Query(ctx, "select bytes from function_code where account = $1 and sha = $2 order by part", f.Place.Account, f.CodeSHA)
-	parts, err := scanAll(rows, err, func(scan func(...any) error) ([]byte, error) {
+	parts, err := sqldb.Collect(rows, err, func(scan func(...any) error) ([]byte, error) {
 		var b []byte
 		return b, scan(&b)
 	})
@@ -390,7 +373,7 @@ func (s *Functions) Sweep(ctx context.Context) error {
 		account arn.Account
 		sha     string
 	}
-	list, err := scanAll(rows, err, func(scan func(...any) error) (archive, error) {
+	list, err := sqldb.Collect(rows, err, func(scan func(...any) error) (archive, error) {
 		var a archive
 		return a, scan(&a.account, &a.sha)
 	})

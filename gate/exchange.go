@@ -13,6 +13,9 @@ type Exchange struct {
 	Operation string
 	// Params makes the request's parameters, nil for none. Secrets are left out.
 	Params func() json.RawMessage
+	// Early makes the answer where it is known before the change: then the record has it
+	// from the start. nil: what Done is given.
+	Early func() json.RawMessage
 
 	mu       sync.Mutex
 	recorded bool

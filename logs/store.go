@@ -2,7 +2,6 @@ package logs
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -30,22 +29,6 @@ func fromMillis(n int64) time.Time {
 	return time.UnixMilli(n).UTC()
 }
 
-func scanAll[T any](rows *sql.Rows, err error, scan func(func(...any) error) (T, error)) ([]T, error) {
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []T
-	for rows.Next() {
-		v, err := scan(rows.Scan)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	return out, rows.Err()
-}
-
 const groupColumns = "name, id, retention, tags, class, created_at, bytes"
 
 func scanGroup(p arn.Place, scan func(...any) error) (*Group, error) {
@@ -70,7 +53,7 @@ func (l *Logs) readGroup(ctx context.Context, p arn.Place, name string) (*Group,
 func (l *Logs) Groups(ctx context.Context, p arn.Place, prefix, part, after string, limit int) ([]*Group, error) {
 	rows, err := l.db.Query(ctx, "select "+groupColumns+` from log_groups where account = $1 and region = $2 and name > $3 and substr(name, 1, length($4)) = $4
 		and ($5 = '' or replace(name, $5, '') <> name) order by name limit $6`, p.Account, p.Region, after, prefix, part, limit)
-	return scanAll(rows, err, func(scan func(...any) error) (*Group, error) { return scanGroup(p, scan) })
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Group, error) { return scanGroup(p, scan) })
 }
 
 func countGroups(tx *sqldb.Tx, p arn.Place) (n int, err error) {
@@ -171,7 +154,7 @@ func (l *Logs) Streams(ctx context.Context, p arn.Place, group string, q StreamQ
 		args = append(args, q.AfterName)
 	}
 	rows, err := l.db.Query(ctx, text+order+fmt.Sprintf(" limit %d", q.Limit), args...)
-	return scanAll(rows, err, func(scan func(...any) error) (*Stream, error) {
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Stream, error) {
 		s := &Stream{Group: g}
 		var created, first, last, ingested int64
 		if err := scan(&s.Name, &created, &first, &last, &ingested); err != nil {
@@ -218,7 +201,7 @@ func (l *Logs) Events(ctx context.Context, p arn.Place, group string, q EventQue
 		args = append(args, q.After.At, q.After.Seq)
 	}
 	rows, err := l.db.Query(ctx, text+fmt.Sprintf(" order by at %s, seq %s limit %d", dir, dir, q.Limit), args...)
-	return scanAll(rows, err, func(scan func(...any) error) (*Event, error) {
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Event, error) {
 		e := &Event{}
 		var ingested int64
 		err := scan(&e.At, &e.Seq, &e.Stream, &ingested, &e.Message)
@@ -236,7 +219,7 @@ func (l *Logs) Sweep(ctx context.Context) error {
 		gone   bool
 	}
 	rows, err := l.db.Query(ctx, "select account, region, id, retention, 0 from log_groups where retention > 0 union all select account, region, group_id, 0, 1 from log_garbage")
-	list, err := scanAll(rows, err, func(scan func(...any) error) (old, error) {
+	list, err := sqldb.Collect(rows, err, func(scan func(...any) error) (old, error) {
 		var o old
 		var retention, gone int64
 		err := scan(&o.place.Account, &o.place.Region, &o.id, &retention, &gone)

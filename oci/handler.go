@@ -3,7 +3,6 @@ package oci
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -52,9 +51,8 @@ type exchange struct {
 	place arn.Place
 	who   arn.Principal
 
-	// What the record of the call says beside the path.
-	digest   string         // of a manifest that was put, or of a layer
-	response map[string]any // nil: nothing
+	// digest is that of a manifest or layer that is put: the record of the call tells it.
+	digest string
 }
 
 // ServeHTTP implements http.Handler. The context holds a gate.Caller without a
@@ -119,18 +117,11 @@ func (h *Handler) serve(x *exchange) error {
 	}
 	x.call = gate.Call{Principal: x.who, Service: "ecr", Action: e.action, Place: x.place,
 		Resources: []string{arn.Repository(x.place, resource).String()}, ReadOnly: e.reads}
-	tell := &gate.Exchange{Params: x.params}
-	err := h.gate.Do(gate.WithExchange(x.ctx, tell), x.call, func(ctx context.Context) error {
+	tell := &gate.Exchange{Params: x.params, Early: x.answer}
+	return h.gate.Do(gate.WithExchange(x.ctx, tell), x.call, func(ctx context.Context) error {
 		x.ctx = ctx
 		return e.serve(h, x)
 	})
-	tell.Done(func() json.RawMessage {
-		if err != nil || x.response == nil {
-			return nil
-		}
-		return encode(x.response)
-	})
-	return err
 }
 
 // authenticate finds out who calls and which registry is meant.

@@ -14,7 +14,6 @@ import (
 	"github.com/berth-registry/berth/registry"
 	"github.com/berth-registry/berth/registry/manifest"
 	"github.com/berth-registry/berth/sqldb"
-	"github.com/berth-registry/berth/trail"
 )
 
 // startUpload is end-4a; with a digest it is end-4b (the whole blob in one
@@ -38,7 +37,6 @@ func (h *Handler) startUpload(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	x.response = map[string]any{"uploadId": ref.ID}
 	if want == "" {
 		x.progress(ref, 0, http.StatusAccepted)
 		return nil
@@ -231,7 +229,6 @@ func (h *Handler) finishUpload(x *exchange) error {
 	if err != nil {
 		return h.outOfRange(x, ref, err)
 	}
-	x.response = map[string]any{"registryId": x.place.Account, "repositoryName": x.Repository, "uploadId": ref.ID, "layerDigest": l.Digest}
 	x.created(l)
 	return nil
 }
@@ -273,12 +270,6 @@ func (h *Handler) putManifest(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	imageID := map[string]string{"imageDigest": put.Digest}
-	if id.Tag != "" {
-		imageID["imageTag"] = id.Tag
-	}
-	x.response = map[string]any{"image": map[string]any{"registryId": x.place.Account, "repositoryName": x.Repository, "imageId": imageID,
-		"imageManifest": trail.ManifestRef(x.Repository, put.Digest), "imageManifestMediaType": contentType}}
 	head := x.w.Header()
 	head.Set("Location", "/v2/"+x.Repository+"/manifests/"+put.Digest)
 	head.Set("Docker-Content-Digest", put.Digest)

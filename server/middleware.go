@@ -2,10 +2,7 @@ package server
 
 import (
 	"bufio"
-	"encoding/binary"
-	"encoding/hex"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -13,30 +10,11 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/gate"
+	"github.com/berth-registry/berth/internal/uid"
 )
 
 // maxURL is the longest request target, in bytes.
 const maxURL = 8 << 10
-
-// newRequestID makes a UUID that begins with the time, by which the request's record
-// is found. It identifies, it is no secret.
-func newRequestID(now time.Time) string {
-	var b [16]byte
-	binary.LittleEndian.PutUint64(b[:8], rand.Uint64())
-	binary.LittleEndian.PutUint64(b[8:], rand.Uint64())
-	ms := now.UnixMilli()
-	binary.BigEndian.PutUint32(b[:4], uint32(ms>>16))
-	binary.BigEndian.PutUint16(b[4:6], uint16(ms))
-	b[6], b[8] = b[6]&0x0f|0x70, b[8]&0x3f|0x80
-	var out [36]byte
-	hex.Encode(out[0:8], b[0:4])
-	hex.Encode(out[9:13], b[4:6])
-	hex.Encode(out[14:18], b[6:8])
-	hex.Encode(out[19:23], b[8:10])
-	hex.Encode(out[24:], b[10:])
-	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
-	return string(out[:])
-}
 
 // recorder watches a response. It keeps ReadFrom, so that files still go out by
 // sendfile.
@@ -72,7 +50,7 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // wrap is what every request passes: limits, an id, the log line, the numbers.
 func (s *Server) wrap(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	id := newRequestID(start)
+	id := uid.New(start)
 	w.Header().Set("X-Request-Id", id)
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

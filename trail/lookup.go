@@ -10,10 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/event"
+	"github.com/berth-registry/berth/internal/uid"
 )
 
 // Attribute is what records are looked up by, in LookupEvents' words.
@@ -98,20 +97,21 @@ func (t *Trail) page(ctx context.Context, p arn.Place, letter, value string, bef
 	if letter != "" {
 		attribute = letter + value
 	}
-	at, idle := before, 0
+	// A segment that ends later than the key may hold what is before it; none spans more
+	// than maxSpan.
+	at := key{At: math.MaxInt64}
+	if before.At < math.MaxInt64-maxSpan.Microseconds() {
+		at = key{At: before.At + maxSpan.Microseconds() + 1}
+	}
 	for {
-		s, err := t.nextSegment(ctx, p, attribute, at)
+		s, err := t.nextSegment(ctx, p, attribute, at, before.At)
 		if err != nil {
 			return nil, err
 		}
-		if s == nil || s.last.At < since || idle > 1 {
+		if s == nil || s.last.At < since || len(merged) >= limit && s.last.before(keyOf(merged[limit-1])) {
 			return merged, nil
 		}
-		at = s.first
-		if len(merged) >= limit && s.last.before(keyOf(merged[limit-1])) {
-			idle++ // one more: a record that took long to commit is in the segment after its time's
-			continue
-		}
+		at = s.last
 		list, err := s.open(p)
 		if err != nil {
 			return nil, err
@@ -137,12 +137,10 @@ const nearby = 5 * time.Minute
 // Find returns the record near the time that an id begins with and for which is
 // holds, nil when there is none.
 func (t *Trail) Find(ctx context.Context, p arn.Place, id string, is func(*Record) bool) (*Record, error) {
-	u, err := uuid.Parse(id)
-	if err != nil || u.Version() != 7 {
-		return nil, nil //nolint:nilerr // what is no id of ours names nothing
+	at, ok := uid.Time(id)
+	if !ok {
+		return nil, nil // what is no id of ours names nothing
 	}
-	sec, nsec := u.Time().UnixTime()
-	at := time.Unix(sec, nsec)
 	before, since := key{At: at.Add(nearby).UnixMicro()}, at.Add(-nearby).UnixMicro()
 	for {
 		list, err := t.page(ctx, p, "", "", before, since, segmentRecords)

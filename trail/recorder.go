@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/event"
 	"github.com/berth-registry/berth/gate"
+	"github.com/berth-registry/berth/internal/uid"
 	"github.com/berth-registry/berth/sqldb"
 )
 
@@ -44,7 +45,7 @@ func (t *Trail) Prepare(ctx context.Context, c gate.Call) context.Context {
 		}
 		tx.AfterCommit(func() { // before the outbox wakes anybody
 			n.written = true
-			if gate.ExchangeFrom(ctx) == nil {
+			if x := gate.ExchangeFrom(ctx); x == nil || x.Early != nil {
 				return
 			}
 			for _, w := range n.rows { // the answer is made after the transaction
@@ -58,15 +59,19 @@ func (t *Trail) Prepare(ctx context.Context, c gate.Call) context.Context {
 // record describes a call that begins.
 func (t *Trail) record(ctx context.Context, c gate.Call) *Record {
 	caller := gate.CallerFrom(ctx)
-	r := &Record{ID: event.NewID(), At: t.now().UTC().Truncate(time.Microsecond), Source: source(c.Service), Name: operation(c.Service, c.Name()),
+	r := &Record{At: t.now().UTC().Truncate(time.Microsecond), Source: source(c.Service), Name: operation(c.Service, c.Name()),
 		Action: c.Service + ":" + c.Action, Targets: c.Resources, ReadOnly: c.ReadOnly, Who: t.options.Who(ctx, c.Principal), Place: c.Place, Home: c.Place,
 		SourceIP: caller.SourceIP, UserAgent: caller.UserAgent, RequestID: caller.RequestID, Keys: c.Keys}
+	r.ID = uid.New(r.At)
 	if t.options.Additional != nil {
 		r.Additional = t.options.Additional(ctx, c.Principal)
 	}
 	x := gate.ExchangeFrom(ctx)
 	if x != nil && x.Operation != "" {
 		r.Name = operation(c.Service, x.Operation)
+	}
+	if x != nil && x.Early != nil && !c.ReadOnly {
+		r.Response = bound(x.Early())
 	}
 	if x != nil && x.Params != nil {
 		r.Params = bound(x.Params())
@@ -100,16 +105,11 @@ func (t *Trail) rows(r *Record) []*row {
 
 func (t *Trail) row(r *Record, p arn.Place) *row {
 	r.Place = p
-	body, err := json.Marshal(r)
-	if err != nil { // Params or Response are not JSON: nothing else can fail
-		r.Params, r.Response = nil, nil
-		body, _ = json.Marshal(r)
-	}
-	w := &row{record: r, body: body}
+	w := &row{record: r, body: r.encode()}
 	if e := t.event(r); t.options.Events.Wants(e) {
 		e.Detail = r.JSON()
 		if t.options.Events.Wants(e) {
-			e.Detail = nil // it is in the record
+			e.ID, e.Detail = event.NewID(), nil // the detail is in the record
 			w.event = e
 		}
 	}
@@ -123,7 +123,7 @@ func (t *Trail) event(r *Record) *event.Event {
 	if len(r.Targets) > 0 {
 		key = r.Targets[0]
 	}
-	return &event.Event{ID: event.NewID(), Place: r.Place, Source: "aws." + serviceOf(r.Source), DetailType: event.APICall, Time: r.At, Ref: r.ID, Key: key,
+	return &event.Event{Place: r.Place, Source: "aws." + serviceOf(r.Source), DetailType: event.APICall, Time: r.At, Ref: r.ID, Key: key,
 		ReadOnly: r.ReadOnly}
 }
 
@@ -132,6 +132,13 @@ func (t *Trail) insertAll(tx *sqldb.Tx, rows []*row) error {
 		if err := insertRecord(tx, w.record, w.body); err != nil {
 			return err
 		}
+	}
+	return t.tell(tx, rows)
+}
+
+// tell puts the events out that rules ask for.
+func (t *Trail) tell(tx *sqldb.Tx, rows []*row) error {
+	for _, w := range rows {
 		if w.event == nil {
 			continue
 		}
@@ -173,7 +180,7 @@ func (t *Trail) Record(ctx context.Context, c gate.Call, _ time.Duration, err er
 			return
 		}
 	}
-	if x == nil || err != nil || r.ReadOnly {
+	if x == nil || err != nil || r.ReadOnly || x.Early != nil {
 		done(x)
 		t.later(r)
 		return
@@ -245,6 +252,9 @@ func (t *Trail) Tells(ctx context.Context, c gate.Call, err error) *event.Event 
 }
 
 func fault(r *Record, err error) {
+	if err != nil {
+		r.Response = nil
+	}
 	var denied *gate.Denied
 	var e coded
 	switch {
@@ -293,7 +303,8 @@ func (t *Trail) later(r *Record) {
 
 // complete adds the response to records that are written already.
 func (t *Trail) complete(x *gate.Exchange, n *change) {
-	if x == nil {
+	if x == nil || x.Early != nil {
+		done(x)
 		return
 	}
 	x.WhenDone(func(response json.RawMessage) {

@@ -5,21 +5,24 @@ import (
 	"compress/flate"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/sqldb"
 )
 
-// Seal turns recent records that are no longer quite recent into segments, wherever
-// there are enough of them.
+// Seal turns rows that are no longer quite recent into segments, wherever they are many
+// or old.
 func (t *Trail) Seal(ctx context.Context) error {
-	until := t.now().Add(-sealAfter).UnixMicro()
+	now := t.now()
+	until, old := now.Add(-sealAfter).UnixMicro(), now.Add(-2*maxSpan).UnixMicro()
 	for {
-		places, err := t.fullPlaces(ctx, until, segmentRecords)
+		places, err := t.fullPlaces(ctx, until, old, segmentRecords)
 		if err != nil || len(places) == 0 {
 			return err
 		}
@@ -33,42 +36,61 @@ func (t *Trail) Seal(ctx context.Context) error {
 
 func (t *Trail) sealOne(ctx context.Context, p arn.Place, until int64) (sealed bool, err error) {
 	list, err := t.readOldest(ctx, p, until, segmentRecords)
-	if err != nil || len(list) < segmentRecords {
+	if err != nil || len(list) == 0 {
 		return false, err
 	}
-	s, err := segment(list)
+	rows := make([]*row, 0, len(list))
+	for _, r := range list {
+		if r.At.Sub(list[0].At) <= maxSpan {
+			rows = append(rows, &row{record: r, body: r.encode()})
+		}
+	}
+	s, err := segment(rows)
 	if err != nil {
 		return false, err
 	}
 	err = t.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
-		var err error
-		if sealed, err = insertSegment(tx, p, s); err == nil && !sealed {
-			err = errCrowded
+		if alone, err := removeRows(tx, p, s); err != nil {
+			return err
+		} else if !alone {
+			return errCrowded
 		}
-		return err
+		return insertSegment(tx, p, s)
 	})
-	if err == errCrowded { //nolint:errorlint // it is returned as itself
+	if errors.Is(err, errCrowded) {
 		return false, nil
 	}
-	return sealed, err
+	return err == nil, err
 }
 
 // errCrowded undoes the sealing of records between which others have appeared.
-var errCrowded = fmt.Errorf("records were added to those that were to be sealed")
+var errCrowded = errors.New("records were added to those that were to be sealed")
 
-// segment makes a segment of records in order of time.
-func segment(list []*Record) (*segmentRow, error) {
+// segment makes a segment of records, which it sorts by time.
+func segment(list []*row) (*segmentRow, error) {
+	slices.SortFunc(list, func(a, b *row) int {
+		if keyOf(a.record).before(keyOf(b.record)) {
+			return -1
+		}
+		return 1
+	})
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.BestSpeed)
 	if err != nil {
 		return nil, err
 	}
-	enc := json.NewEncoder(w)
-	attributes := map[string]bool{}
-	for _, r := range list {
-		if err := enc.Encode(r); err != nil {
+	type kind struct{ name, source, user, key, target string }
+	seen, attributes := map[kind]bool{}, map[string]bool{}
+	for _, x := range list {
+		if _, err := w.Write(append(x.body, '\n')); err != nil {
 			return nil, err
 		}
+		r := x.record
+		k := kind{r.Name, r.Source, r.Who.ARN, r.Who.AccessKeyID, strings.Join(r.Targets, " ")}
+		if seen[k] { // most are like another one
+			continue
+		}
+		seen[k] = true
 		for _, a := range r.attributes() {
 			attributes[a] = true
 		}
@@ -76,7 +98,7 @@ func segment(list []*Record) (*segmentRow, error) {
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	return &segmentRow{first: keyOf(list[0]), last: keyOf(list[len(list)-1]), records: len(list), body: b.Bytes(),
+	return &segmentRow{first: keyOf(list[0].record), last: keyOf(list[len(list)-1].record), records: len(list), body: b.Bytes(),
 		attributes: slices.Sorted(maps.Keys(attributes))}, nil
 }
 
@@ -89,7 +111,7 @@ func (s *segmentRow) open(p arn.Place) ([]*Record, error) {
 	for {
 		r := &Record{Place: p}
 		switch err := dec.Decode(r); {
-		case err == io.EOF: //nolint:errorlint // the decoder returns it as itself
+		case errors.Is(err, io.EOF):
 			slices.Reverse(out)
 			return out, nil
 		case err != nil:

@@ -32,12 +32,8 @@ func insertRecord(tx *sqldb.Tx, r *Record, body []byte) error {
 
 // update writes a record's body again, if it is not sealed yet.
 func update(tx *sqldb.Tx, r *Record) error {
-	body, err := json.Marshal(r)
-	if err != nil {
-		return nil // the response is not JSON; the record stays as it was
-	}
-	_, err = tx.Exec("update trail_recent set body = $5 where account = $1 and region = $2 and at = $3 and id = $4",
-		r.Place.Account, r.Place.Region, r.At.UnixMicro(), r.ID, string(body))
+	_, err := tx.Exec("update trail_recent set body = $5 where account = $1 and region = $2 and at = $3 and id = $4",
+		r.Place.Account, r.Place.Region, r.At.UnixMicro(), r.ID, string(r.encode()))
 	return err
 }
 
@@ -87,41 +83,23 @@ func (t *Trail) readOldest(ctx context.Context, p arn.Place, until int64, limit 
 
 func (t *Trail) records(ctx context.Context, p arn.Place, q string, args ...any) ([]*Record, error) {
 	rows, err := t.db.Query(ctx, q, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []*Record
-	for rows.Next() {
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Record, error) {
 		var body []byte
-		if err := rows.Scan(&body); err != nil {
+		if err := scan(&body); err != nil {
 			return nil, err
 		}
 		r := &Record{Place: p}
-		if err := json.Unmarshal(body, r); err != nil {
-			return nil, err
-		}
-		out = append(out, r)
-	}
-	return out, rows.Err()
+		return r, json.Unmarshal(body, r)
+	})
 }
 
-// fullPlaces are the trails with at least so many recent records up to a time.
-func (t *Trail) fullPlaces(ctx context.Context, until int64, least int) ([]arn.Place, error) {
-	rows, err := t.db.Query(ctx, "select account, region from trail_recent where at <= $1 group by account, region having count(*) >= $2", until, least)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []arn.Place
-	for rows.Next() {
+// fullPlaces are the trails whose recent records are many, or old.
+func (t *Trail) fullPlaces(ctx context.Context, until, old int64, least int) ([]arn.Place, error) {
+	rows, err := t.db.Query(ctx, `select account, region from trail_recent where at <= $1 group by account, region having count(*) >= $3 or min(at) <= $2`, until, old, least)
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (arn.Place, error) {
 		var p arn.Place
-		if err := rows.Scan(&p.Account, &p.Region); err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, rows.Err()
+		return p, scan(&p.Account, &p.Region)
+	})
 }
 
 // segmentRow is a stored segment.
@@ -132,25 +110,26 @@ type segmentRow struct {
 	attributes  []string
 }
 
-// insertSegment puts a segment in the place of the rows that it was made of. It
-// reports false when they were not the only ones in between.
-func insertSegment(tx *sqldb.Tx, p arn.Place, s *segmentRow) (bool, error) {
+// removeRows removes the rows that a segment was made of. It reports false when they
+// were not the only ones in between.
+func removeRows(tx *sqldb.Tx, p arn.Place, s *segmentRow) (bool, error) {
 	n, err := tx.Exec(`delete from trail_recent where account = $1 and region = $2 and (at > $3 or at = $3 and id >= $4) and (at < $5 or at = $5 and id <= $6)`,
 		p.Account, p.Region, s.first.At, s.first.ID, s.last.At, s.last.ID)
-	if err != nil || n != int64(s.records) {
-		return false, err
-	}
-	if _, err := tx.Exec("insert into trail_segments (account, region, first_at, id, last_at, records, body) values ($1, $2, $3, $4, $5, $6, $7)",
-		p.Account, p.Region, s.first.At, s.first.ID, s.last.At, s.records, s.body); err != nil {
-		return false, err
+	return n == int64(s.records), err
+}
+
+func insertSegment(tx *sqldb.Tx, p arn.Place, s *segmentRow) error {
+	if _, err := tx.Exec("insert into trail_segments (account, region, last_at, id, first_at, records, body) values ($1, $2, $3, $4, $5, $6, $7)",
+		p.Account, p.Region, s.last.At, s.last.ID, s.first.At, s.records, s.body); err != nil {
+		return err
 	}
 	for _, a := range s.attributes {
-		if _, err := tx.Exec("insert into trail_attributes (account, region, attribute, first_at, segment_id) values ($1, $2, $3, $4, $5)",
-			p.Account, p.Region, indexed(a), s.first.At, s.first.ID); err != nil {
-			return false, err
+		if _, err := tx.Exec("insert into trail_attributes (account, region, attribute, last_at, segment_id) values ($1, $2, $3, $4, $5)",
+			p.Account, p.Region, indexed(a), s.last.At, s.last.ID); err != nil {
+			return err
 		}
 	}
-	return true, nil
+	return nil
 }
 
 // indexed is an attribute as the index has it: long ones by their hash.
@@ -162,21 +141,21 @@ func indexed(a string) string {
 	return a[:1] + "#" + hex.EncodeToString(sum[:])
 }
 
-// nextSegment reads the segment that begins next before a key and, unless attribute
-// is "", has it; nil when there is none.
-func (t *Trail) nextSegment(ctx context.Context, p arn.Place, attribute string, before key) (*segmentRow, error) {
+// nextSegment reads the segment that ends next before a key, begins before a time and,
+// unless attribute is "", has it; nil when there is none.
+func (t *Trail) nextSegment(ctx context.Context, p arn.Place, attribute string, before key, begins int64) (*segmentRow, error) {
 	s := &segmentRow{}
-	dest := []any{&s.first.At, &s.first.ID, &s.last.At, &s.body}
+	dest := []any{&s.last.At, &s.last.ID, &s.first.At, &s.body}
 	var err error
 	if attribute == "" {
-		err = t.db.QueryRow(ctx, dest, `select first_at, id, last_at, body from trail_segments
-			where account = $1 and region = $2 and (first_at < $3 or first_at = $3 and id < $4) order by first_at desc, id desc limit 1`,
-			p.Account, p.Region, before.At, before.ID)
+		err = t.db.QueryRow(ctx, dest, `select last_at, id, first_at, body from trail_segments
+			where account = $1 and region = $2 and (last_at < $3 or last_at = $3 and id < $4) and first_at <= $5 order by last_at desc, id desc limit 1`,
+			p.Account, p.Region, before.At, before.ID, begins)
 	} else {
-		err = t.db.QueryRow(ctx, dest, `select s.first_at, s.id, s.last_at, s.body from trail_attributes a
-			join trail_segments s on s.account = a.account and s.region = a.region and s.first_at = a.first_at and s.id = a.segment_id
-			where a.account = $1 and a.region = $2 and a.attribute = $5 and (a.first_at < $3 or a.first_at = $3 and a.segment_id < $4)
-			order by a.first_at desc, a.segment_id desc limit 1`, p.Account, p.Region, before.At, before.ID, indexed(attribute))
+		err = t.db.QueryRow(ctx, dest, `select s.last_at, s.id, s.first_at, s.body from trail_attributes a
+			join trail_segments s on s.account = a.account and s.region = a.region and s.last_at = a.last_at and s.id = a.segment_id
+			where a.account = $1 and a.region = $2 and a.attribute = $6 and (a.last_at < $3 or a.last_at = $3 and a.segment_id < $4) and s.first_at <= $5
+			order by a.last_at desc, a.segment_id desc limit 1`, p.Account, p.Region, before.At, before.ID, begins, indexed(attribute))
 	}
 	if sqldb.IsNoRows(err) {
 		return nil, nil
@@ -200,7 +179,7 @@ func (t *Trail) forget(ctx context.Context, before time.Time) error {
 		err := t.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
 			var p arn.Place
 			var k key
-			err := tx.QueryRow([]any{&p.Account, &p.Region, &k.At, &k.ID}, "select account, region, first_at, id from trail_segments where last_at < $1 limit 1", before.UnixMicro())
+			err := tx.QueryRow([]any{&p.Account, &p.Region, &k.At, &k.ID}, "select account, region, last_at, id from trail_segments where last_at < $1 limit 1", before.UnixMicro())
 			if sqldb.IsNoRows(err) {
 				n, err = tx.Exec("delete from trail_recent where at < $1", before.UnixMicro())
 				n = 0
@@ -209,10 +188,10 @@ func (t *Trail) forget(ctx context.Context, before time.Time) error {
 			if err != nil {
 				return err
 			}
-			if n, err = tx.Exec("delete from trail_segments where account = $1 and region = $2 and first_at = $3 and id = $4", p.Account, p.Region, k.At, k.ID); err != nil {
+			if n, err = tx.Exec("delete from trail_segments where account = $1 and region = $2 and last_at = $3 and id = $4", p.Account, p.Region, k.At, k.ID); err != nil {
 				return err
 			}
-			_, err = tx.Exec("delete from trail_attributes where account = $1 and region = $2 and first_at = $3 and segment_id = $4", p.Account, p.Region, k.At, k.ID)
+			_, err = tx.Exec("delete from trail_attributes where account = $1 and region = $2 and last_at = $3 and segment_id = $4", p.Account, p.Region, k.At, k.ID)
 			return err
 		})
 		if err != nil || n == 0 {

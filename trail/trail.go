@@ -46,14 +46,18 @@ const (
 	flushEvery = 100 * time.Millisecond
 	// maxBuffered bounds the records that wait; more are dropped, and counted.
 	maxBuffered = 20_000
-	// flushBatch is how many records are written in one transaction.
-	flushBatch = 100
+	// flushBatch is how many records are written in one transaction, at most.
+	flushBatch = 2048
+	// leastSegment is how many records are worth a segment at once.
+	leastSegment = 64
 	// sealAfter is how long records stay rows, so that segments seldom overlap.
 	sealAfter = 10 * time.Second
 	// sealEvery is how often rows are looked through.
 	sealEvery = 5 * time.Second
-	// segmentRecords is how many records a segment holds.
+	// segmentRecords is how many records a segment of rows holds, and maxSpan the most
+	// time that any segment spans.
 	segmentRecords = 1024
+	maxSpan        = time.Hour
 	// maxDocument bounds the parameters and the response of a record, in bytes.
 	maxDocument = 64 << 10
 	// denialBurst and denialRate bound the denials that are durable before they are
@@ -182,28 +186,55 @@ func (t *Trail) Flush(ctx context.Context) error {
 		if n == 0 && m == 0 {
 			return nil
 		}
-		var rows []*row
-		for _, r := range batch {
-			rows = append(rows, t.rows(r)...)
-		}
-		err := t.db.WriteRelaxed(sqldb.Apart(ctx), func(tx *sqldb.Tx) error {
-			if err := t.insertAll(tx, rows); err != nil {
-				return err
-			}
-			for _, r := range updates {
-				if err := update(tx, r); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if err := t.write(ctx, batch, updates); err != nil {
 			t.mu.Lock()
 			t.buffer, t.updates = append(batch, t.buffer...), append(updates, t.updates...)
 			t.mu.Unlock()
 			return err
 		}
 	}
+}
+
+// write writes gathered records: many of one trail as a segment, few as rows.
+func (t *Trail) write(ctx context.Context, batch, updates []*Record) error {
+	byPlace := map[arn.Place][]*row{}
+	for _, r := range batch {
+		for _, w := range t.rows(r) {
+			byPlace[w.record.Place] = append(byPlace[w.record.Place], w)
+		}
+	}
+	var rows []*row
+	segments := map[arn.Place]*segmentRow{}
+	for p, list := range byPlace {
+		if len(list) < leastSegment {
+			rows = append(rows, list...)
+			continue
+		}
+		s, err := segment(list)
+		if err != nil {
+			return err
+		}
+		segments[p] = s
+	}
+	return t.db.WriteRelaxed(sqldb.Apart(ctx), func(tx *sqldb.Tx) error {
+		for p, s := range segments {
+			if err := insertSegment(tx, p, s); err != nil {
+				return err
+			}
+			if err := t.tell(tx, byPlace[p]); err != nil {
+				return err
+			}
+		}
+		if err := t.insertAll(tx, rows); err != nil {
+			return err
+		}
+		for _, r := range updates {
+			if err := update(tx, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // bound replaces a document that is too long for a record.

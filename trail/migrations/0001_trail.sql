@@ -14,16 +14,16 @@ create table trail_recent (
 	primary key (account, region, at, id)
 ){norowid};
 
--- Older records, many to a row, compressed.
+-- Older records, and those that came many at once, compressed.
 create table trail_segments (
 	account  {text} not null,
 	region   {text} not null,
-	first_at bigint not null,
-	id       {text} not null, -- of the first record
 	last_at  bigint not null,
+	id       {text} not null, -- of the last record
+	first_at bigint not null,
 	records  bigint not null,
 	body     {bytes} not null,
-	primary key (account, region, first_at, id)
+	primary key (account, region, last_at, id)
 ){norowid};
 
 create index trail_segments_by_end on trail_segments (last_at);
@@ -33,9 +33,9 @@ create table trail_attributes (
 	account    {text} not null,
 	region     {text} not null,
 	attribute  {text} not null, -- letter and value
-	first_at   bigint not null,
+	last_at    bigint not null,
 	segment_id {text} not null,
-	primary key (account, region, attribute, first_at, segment_id)
+	primary key (account, region, attribute, last_at, segment_id)
 ){norowid};
 
-create index trail_attributes_by_segment on trail_attributes (account, region, first_at, segment_id);
+create index trail_attributes_by_segment on trail_attributes (account, region, last_at, segment_id);
