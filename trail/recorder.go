@@ -32,6 +32,9 @@ type row struct {
 // Prepare implements gate.Recorder: the first transaction of the returned context
 // also writes the record.
 func (t *Trail) Prepare(ctx context.Context, c gate.Call) context.Context {
+	if c.Action == layerPart { // it is lost with a crash, as the part may be
+		return ctx
+	}
 	n := &change{}
 	inner := context.WithValue(ctx, changeKey{}, n)
 	before := func() {
@@ -151,6 +154,7 @@ func (t *Trail) tell(tx *sqldb.Tx, rows []*row) error {
 
 const (
 	accessDenied = "AccessDenied"
+	layerPart    = "UploadLayerPart"
 	// answerTime is how long an event waits for the answer of the call it tells of.
 	answerTime = time.Second
 )

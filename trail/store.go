@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/berth-registry/berth/arn"
@@ -14,19 +14,13 @@ import (
 )
 
 func insertRecord(tx *sqldb.Tx, r *Record, body []byte) error {
-	var names strings.Builder
-	for _, x := range r.Resources() {
-		for _, s := range []string{byResource + x.Name, byResource + x.ARN, byType + x.Type} {
-			names.WriteString("\n" + s + "\n")
-		}
-	}
 	readOnly := 0
 	if r.ReadOnly {
 		readOnly = 1
 	}
-	_, err := tx.Exec(`insert into trail_recent (account, region, at, id, name, source, read_only, username, access_key, resources, body)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, r.Place.Account, r.Place.Region, r.At.UnixMicro(), r.ID, r.Name, r.Source, readOnly,
-		r.Who.Username(), r.Who.AccessKeyID, names.String(), string(body))
+	_, err := tx.Exec(`insert into trail_recent (account, region, at, id, name, source, read_only, username, access_key, body)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, r.Place.Account, r.Place.Region, r.At.UnixMicro(), r.ID, r.Name, r.Source, readOnly,
+		r.Who.Username(), r.Who.AccessKeyID, string(body))
 	return err
 }
 
@@ -47,33 +41,49 @@ func (k key) before(o key) bool { return k.At < o.At || k.At == o.At && k.ID < o
 
 const columns = "select body from trail_recent where account = $1 and region = $2 and (at < $3 or at = $3 and id < $4) and at >= $5"
 
-// filters are the conditions on recent records, by attribute.
+// filters are the conditions on recent records, by attribute. What a call was about
+// stands only in its body.
 var filters = map[string]string{byName: " and name = $6", bySource: " and source = $6", byUsername: " and username = $6",
-	byAccessKey: " and access_key = $6", byReadOnly: " and read_only = $6", byResource: " and resources like $6", byType: " and resources like $6"}
-
-// likeText escapes what LIKE takes for a pattern.
-var likeText = strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`)
+	byAccessKey: " and access_key = $6", byReadOnly: " and read_only = $6"}
 
 // readRecent reads recent records before a key, the newest first.
 func (t *Trail) readRecent(ctx context.Context, p arn.Place, attribute, value string, before key, since int64, limit int) ([]*Record, error) {
-	q, args := columns, []any{p.Account, p.Region, before.At, before.ID, since}
+	q, args := columns+filters[attribute]+fmt.Sprintf(" order by at desc, id desc limit %d", limit), []any{p.Account, p.Region, before.At, before.ID, since}
 	switch attribute {
 	case "":
-	case byResource, byType:
-		q += filters[attribute] + ` escape '\'`
-		args = append(args, "%\n"+likeText.Replace(attribute+value)+"\n%")
+		return t.records(ctx, p, q, args...)
 	case byReadOnly:
 		n := 0
 		if value == "true" {
 			n = 1
 		}
-		q += filters[attribute]
-		args = append(args, n)
-	default:
-		q += filters[attribute]
-		args = append(args, value)
+		return t.records(ctx, p, q, append(args, n)...)
+	case byResource, byType:
+		return t.scanRecent(ctx, p, attribute+value, before, since, limit)
 	}
-	return t.records(ctx, p, q+fmt.Sprintf(" order by at desc, id desc limit %d", limit), args...)
+	return t.records(ctx, p, q, append(args, value)...)
+}
+
+// scanRecent looks through recent records for an attribute that has no column.
+func (t *Trail) scanRecent(ctx context.Context, p arn.Place, attribute string, before key, since int64, limit int) ([]*Record, error) {
+	var out []*Record
+	for {
+		list, err := t.records(ctx, p, columns+fmt.Sprintf(" order by at desc, id desc limit %d", segmentRecords), p.Account, p.Region, before.At, before.ID, since)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range list {
+			if slices.Contains(r.attributes(), attribute) {
+				if out = append(out, r); len(out) == limit {
+					return out, nil
+				}
+			}
+		}
+		if len(list) < segmentRecords {
+			return out, nil
+		}
+		before = keyOf(list[len(list)-1])
+	}
 }
 
 // readOldest reads the oldest recent records, up to a time.

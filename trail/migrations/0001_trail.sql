@@ -9,7 +9,6 @@ create table trail_recent (
 	read_only  bigint not null,
 	username   {text} not null,
 	access_key {text} not null,
-	resources  {text} not null, -- names and types, each between line feeds
 	body       {text} not null, -- JSON
 	primary key (account, region, at, id)
 ){norowid};
