@@ -80,7 +80,7 @@ func TestStories(t *testing.T) {
 			home := filepath.Join(e.WorkDir, "home")
 			for _, kv := range [][2]string{{"PATH", filepath.Dir(state.binary) + ":" + path}, {"HOME", home}, {"DOCKER_CONFIG", filepath.Join(home, ".docker")},
 				{"REGISTRY_AUTH_FILE", filepath.Join(home, "auth.json")}, {"BERTH", state.binary}, {"DATA", filepath.Join(e.WorkDir, "data")},
-				{"BERTH_DATA", filepath.Join(e.WorkDir, "data")},
+				{"BERTH_DATA", filepath.Join(e.WorkDir, "data")}, {"ROOT", berthtest.Root()},
 				{"AWS_PAGER", ""}, {"AWS_EC2_METADATA_DISABLED", "true"}, {"STORAGE_DRIVER", "vfs"}, {"BUILDAH_ISOLATION", "chroot"}} {
 				e.Setenv(kv[0], kv[1])
 			}
@@ -94,7 +94,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"berth-start": berthStart, "berth-kill": berthKill, "berth-stop": berthStop, "image": writeImage, "dockerd": startDocker,
 			"upload-start": uploadStart, "upload-part": uploadPart, "upload-finish": uploadFinish,
-			"act-as": actAs, "oidc-issuer": oidcIssuer, "oidc-token": oidcToken, "request-id": requestID,
+			"act-as": actAs, "zip": writeZip, "go-function": goFunction, "oidc-issuer": oidcIssuer, "oidc-token": oidcToken, "request-id": requestID,
 		},
 	})
 }
