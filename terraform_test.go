@@ -2,6 +2,7 @@ package berth_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,36 +13,60 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"github.com/berth-registry/berth/internal/berthtest"
 )
 
-// TestTerraform applies testdata/terraform with terraform and its AWS provider,
-// plans again (nothing may be left to do) and destroys everything. No package
-// source offers the provider, so this runs where both are found: terraform on PATH,
-// the provider in a mirror (findPlugins).
+// TestTerraform applies the configurations of testdata/terraform with terraform and its
+// AWS provider, uses what they made, plans again (nothing may be left to do) and destroys
+// everything. No package source offers the provider, so this runs where both are found:
+// terraform on PATH, the provider in a mirror (findPlugins).
 func TestTerraform(t *testing.T) {
 	plugins := findPlugins()
 	if _, err := exec.LookPath("terraform"); err != nil || plugins == "" {
 		fmt.Println("terraform with its AWS provider is not on this machine: TestTerraform did not run")
 		t.Skip("no terraform with an AWS provider")
 	}
-	s := berthtest.Start(t, filepath.Join(t.TempDir(), "data"))
+	for name, use := range map[string]func(*testing.T, *berthtest.Server){"identity": func(*testing.T, *berthtest.Server) {}, "create-on-push": pushToModule} {
+		t.Run(name, func(t *testing.T) {
+			s := berthtest.Start(t, filepath.Join(t.TempDir(), "data"))
+			terraform := configuration(t, s, plugins, name)
+			terraform(0, "init", "-input=false")
+			terraform(0, "apply", "-auto-approve", "-input=false")
+			use(t, s)
+			terraform(0, "plan", "-detailed-exitcode", "-input=false")
+			terraform(0, "destroy", "-auto-approve", "-input=false")
+			nothingLeft(t, s)
+		})
+	}
+}
+
+// configuration prepares a directory with a configuration and the modules of ours, and
+// returns how to run terraform there, given the exit status to expect.
+func configuration(t *testing.T, s *berthtest.Server, plugins, name string) func(want int, args ...string) {
+	t.Helper()
 	dir := t.TempDir()
-	text, err := os.ReadFile("testdata/terraform/identity.tf")
+	text, err := os.ReadFile("testdata/terraform/" + name + ".tf")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rc := fmt.Sprintf("provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\n", plugins)
-	for name, content := range map[string]string{"main.tf": string(text), "cli.rc": rc} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+	for file, content := range map[string]string{"main.tf": string(text), "cli.rc": rc} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	terraform := func(want int, args ...string) {
+	if err := os.CopyFS(dir, os.DirFS("deploy/terraform")); err != nil {
+		t.Fatal(err)
+	}
+	return func(want int, args ...string) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
@@ -56,11 +81,43 @@ func TestTerraform(t *testing.T) {
 			t.Fatalf("terraform %s: exit %d, want %d\n%s", strings.Join(args, " "), code, want, out)
 		}
 	}
-	terraform(0, "init", "-input=false")
-	terraform(0, "apply", "-auto-approve", "-input=false")
-	terraform(0, "plan", "-detailed-exitcode", "-input=false")
-	terraform(0, "destroy", "-auto-approve", "-input=false")
-	cfg := aws.Config{Region: "us-east-1", BaseEndpoint: aws.String(s.Endpoint), Credentials: credentials.NewStaticCredentialsProvider(s.Env["AWS_ACCESS_KEY_ID"], s.Env["AWS_SECRET_ACCESS_KEY"], "")}
+}
+
+func config(s *berthtest.Server) aws.Config {
+	return aws.Config{Region: "us-east-1", BaseEndpoint: aws.String(s.Endpoint),
+		Credentials: credentials.NewStaticCredentialsProvider(s.Env["AWS_ACCESS_KEY_ID"], s.Env["AWS_SECRET_ACCESS_KEY"], "")}
+}
+
+// pushToModule pushes to a repository that the module's function makes, and removes it.
+func pushToModule(t *testing.T, s *berthtest.Server) {
+	t.Helper()
+	client := ecr.NewFromConfig(config(s))
+	up, err := client.InitiateLayerUpload(t.Context(), &ecr.InitiateLayerUploadInput{RepositoryName: aws.String("team/made")})
+	if err != nil || aws.ToString(up.UploadId) == "" {
+		t.Fatalf("the first push: %v", err)
+	}
+	d, err := client.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{"team/made"}})
+	if err != nil || d.Repositories[0].ImageTagMutability != "IMMUTABLE" || !d.Repositories[0].ImageScanningConfiguration.ScanOnPush {
+		t.Errorf("%+v %v", d, err)
+	}
+	var missing *ecrtypes.RepositoryNotFoundException
+	if _, err := client.InitiateLayerUpload(t.Context(), &ecr.InitiateLayerUploadInput{RepositoryName: aws.String("other/made")}); !errors.As(err, &missing) {
+		t.Errorf("a name that the module does not cover: %v", err)
+	}
+	found, err := cloudwatchlogs.NewFromConfig(config(s)).FilterLogEvents(t.Context(), &cloudwatchlogs.FilterLogEventsInput{LogGroupName: aws.String("/aws/lambda/ecr-create-on-push"),
+		FilterPattern: aws.String(`"created team/made repository"`)})
+	if err != nil || len(found.Events) != 1 {
+		t.Errorf("the function's log: %v %v", found, err)
+	}
+	if _, err := client.DeleteRepository(t.Context(), &ecr.DeleteRepositoryInput{RepositoryName: aws.String("team/made"), Force: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// nothingLeft looks for what a destroy has left.
+func nothingLeft(t *testing.T, s *berthtest.Server) {
+	t.Helper()
+	cfg := config(s)
 	api := iam.NewFromConfig(cfg)
 	users, err1 := api.ListUsers(t.Context(), &iam.ListUsersInput{})
 	roles, err2 := api.ListRoles(t.Context(), &iam.ListRolesInput{})
@@ -68,12 +125,16 @@ func TestTerraform(t *testing.T) {
 	policies, err4 := api.ListPolicies(t.Context(), &iam.ListPoliciesInput{Scope: types.PolicyScopeTypeLocal})
 	providers, err5 := api.ListOpenIDConnectProviders(t.Context(), &iam.ListOpenIDConnectProvidersInput{})
 	repositories, err6 := ecr.NewFromConfig(cfg).DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{})
-	for _, err := range []error{err1, err2, err3, err4, err5, err6} {
+	functions, err7 := lambda.NewFromConfig(cfg).ListFunctions(t.Context(), &lambda.ListFunctionsInput{})
+	rules, err8 := eventbridge.NewFromConfig(cfg).ListRules(t.Context(), &eventbridge.ListRulesInput{})
+	logGroups, err9 := cloudwatchlogs.NewFromConfig(cfg).DescribeLogGroups(t.Context(), &cloudwatchlogs.DescribeLogGroupsInput{})
+	for _, err := range []error{err1, err2, err3, err4, err5, err6, err7, err8, err9} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := len(users.Users) + len(roles.Roles) + len(groups.Groups) + len(policies.Policies) + len(providers.OpenIDConnectProviderList) + len(repositories.Repositories); n != 0 {
+	if n := len(users.Users) + len(roles.Roles) + len(groups.Groups) + len(policies.Policies) + len(providers.OpenIDConnectProviderList) + len(repositories.Repositories) +
+		len(functions.Functions) + len(rules.Rules) + len(logGroups.LogGroups); n != 0 {
 		t.Errorf("%d things are left after destroy", n)
 	}
 }
