@@ -41,13 +41,14 @@ type Service struct {
 	identity *identity.Identity
 	registry *registry.Registry
 	trail    *trail.Trail
+	history  History
 	gate     *gate.Gate
 	home     arn.Account
 }
 
 // New makes the front end. home is the account that keeps the others.
-func New(id *identity.Identity, r *registry.Registry, t *trail.Trail, g *gate.Gate, home arn.Account) *Service {
-	return &Service{id, r, t, g, home}
+func New(id *identity.Identity, r *registry.Registry, t *trail.Trail, h History, g *gate.Gate, home arn.Account) *Service {
+	return &Service{id, r, t, h, g, home}
 }
 
 // Handler serves the API.
@@ -67,7 +68,8 @@ func naming(_, field string) string {
 
 // Operations lists the operations, for tests and documentation.
 func Operations() []string {
-	return []string{"CloseAccount", "CreateAccount", "DescribeImageOrigin", "Explain", "ListAccounts", "ListDenials", "ReviewRoles"}
+	return []string{"CloseAccount", "CreateAccount", "DescribeImageOrigin", "DescribeRepositoryOrigin", "Explain", "ListAccounts", "ListDenials", "ListEvents",
+		"ReviewRoles"}
 }
 
 func (s *Service) do(ctx context.Context, service, op, resource string, readOnly bool, act func(context.Context) error) error {

@@ -165,7 +165,7 @@ func (s *Server) fronts() {
 		ecrapi.SigningName:    ecrapi.New(s.registry, s.identity, g, s.hosts).Handler(),
 		iamapi.SigningName:    iamapi.New(s.identity, g, warn).Handler(),
 		stsapi.SigningName:    stsapi.New(s.identity, g, refused).Handler(),
-		berthapi.SigningName:  berthapi.New(s.identity, s.registry, s.trail, g, s.cfg.Account).Handler(),
+		berthapi.SigningName:  berthapi.New(s.identity, s.registry, s.trail, history{s}, g, s.cfg.Account).Handler(),
 		trailapi.SigningName:  trailapi.New(s.trail, g).Handler(),
 		eventsapi.SigningName: eventsapi.New(s.bus, g).Handler(),
 		lambdaapi.SigningName: lambdaapi.New(s.functions, g, function.DefaultConcurrency).Handler(),

@@ -11,7 +11,8 @@ import (
 
 type explainCmd struct {
 	remote
-	What    string            `arg:"" optional:"" help:"A request id; or push, pull or an action such as ecr:PutImage, with --as and --on; nothing lists the last denials."`
+	What    string            `arg:"" optional:"" help:"A request id; or push, pull or an action such as ecr:PutImage, with --as and --on; or repository; nothing lists the last denials."`
+	Name    string            `arg:"" optional:"" help:"After repository: its name."`
 	As      string            `placeholder:"WHO" help:"Who would do it: user/NAME, role/NAME, root or an ARN."`
 	On      string            `placeholder:"RESOURCE" help:"A repository's name, an ARN, or * (default)."`
 	Context map[string]string `placeholder:"KEY=VALUE" help:"Further condition keys, such as aws:RequestTag/team=core. Repeatable."`
@@ -25,8 +26,12 @@ the aws CLI's --debug output.
 
 Without a request id it lists the last denials: for clients, such as crane, that ask by HEAD and cannot show a reason.
 
+With the word repository and a name it tells how the repository came to be: the push that missed it, the rule, the
+function's run and its log, or the template or call that made it.
+
 Examples:
   berth explain
+  berth explain repository team/app
   berth explain 3f0c1b52-7c6e-4c6e-9a40-0f3d1b6f2a11
   berth explain push --as role/github-builder --on team/app
   berth explain ecr:DeleteRepository --as user/alice --on team/app --output json
@@ -53,6 +58,9 @@ func (c *explainCmd) Run(e *env) error {
 	}
 	if c.What == "" {
 		return c.list(e, api)
+	}
+	if c.What == "repository" && c.Name != "" {
+		return c.repository(e, api)
 	}
 	in := map[string]any{"requestId": c.What}
 	if planned := c.What == "push" || c.What == "pull" || strings.Contains(c.What, ":"); planned {
@@ -107,6 +115,42 @@ func (c *explainCmd) list(e *env, api *client) error {
 		for _, a := range d.Answers {
 			rows = append(rows, []string{d.Time.String(), d.RequestID, d.Principal, a.Action, a.Resource, a.Reason})
 		}
+	}
+	return printTable(e.out, rows)
+}
+
+// repository tells how a repository came to be.
+func (c *explainCmd) repository(e *env, api *client) error {
+	var out struct {
+		RepositoryName string
+		CreatedAt      unixTime
+		Origin         map[string]string
+		Steps          []struct {
+			At             unixTime
+			What, Text, ID string
+		}
+	}
+	reply, err := api.call(e.ctx, "DescribeRepositoryOrigin", map[string]any{"repositoryName": c.Name}, &out)
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		return printJSON(e.out, reply)
+	}
+	fmt.Fprintf(e.out, "%s was created at %s\n\n", out.RepositoryName, out.CreatedAt)
+	rows := [][]string{{"TIME", "WHAT", "", "ID"}}
+	for _, s := range out.Steps {
+		rows = append(rows, []string{s.At.String(), s.What, s.Text, s.ID})
+	}
+	if len(out.Steps) > 0 {
+		return printTable(e.out, rows)
+	}
+	rows = nil
+	for _, k := range slices.Sorted(maps.Keys(out.Origin)) {
+		rows = append(rows, []string{k, out.Origin[k]})
+	}
+	if rows == nil {
+		rows = [][]string{{"Nothing is known of how it came to be: it is older than that is kept."}}
 	}
 	return printTable(e.out, rows)
 }

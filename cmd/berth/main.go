@@ -60,6 +60,7 @@ type cli struct {
 	Login   loginCmd   `cmd:"" help:"Log docker, podman and skopeo in, without the AWS CLI."`
 	Account accountCmd `cmd:"" help:"Make, list and close accounts."`
 	Explain explainCmd `cmd:"" help:"Tell why a call was denied or allowed, or would be."`
+	Events  eventsCmd  `cmd:"" help:"Show and export the records of API calls."`
 	Image   imageCmd   `cmd:"" help:"Tell who pushed an image, and from which workflow."`
 	Doctor  doctorCmd  `cmd:"" help:"Check the server and the clients on this machine."`
 	Version versionCmd `cmd:"" help:"Print the version."`
