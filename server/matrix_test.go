@@ -124,7 +124,7 @@ func (p *prober) signed(service, contentType, target string, body []byte) (int, 
 
 // denied reports whether an answer is an access denial.
 func denied(status int, body string) bool {
-	return strings.Contains(body, "is not authorized to perform")
+	return status != http.StatusOK && strings.Contains(body, "is not authorized to perform")
 }
 
 // ecrInputs are the members that an operation needs beside registry and
@@ -315,6 +315,10 @@ func TestIdentityMatrix(t *testing.T) {
 				needs = "berth:Explain"
 			case "DescribeImageOrigin":
 				needs = "ecr:DescribeImages"
+			case "DescribeRepositoryOrigin":
+				needs = "ecr:DescribeRepositories"
+			case "ListEvents":
+				needs = "cloudtrail:LookupEvents"
 			}
 			if status, reply := p.signed("berth", "application/x-amz-json-1.1", berthapi.Target+"."+op, []byte(body)); denied(status, reply) == (needs == "berth:"+action) {
 				t.Errorf("with berth:%s alone, %s: %d %s", action, op, status, reply)

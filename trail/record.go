@@ -87,6 +87,7 @@ func (r *Record) Resources() []Resource {
 		if err != nil {
 			continue
 		}
+		a.Resource = strings.TrimSuffix(a.Resource, ":*") // everything of a log group
 		i := strings.IndexAny(a.Resource, "/:")
 		if i < 0 || strings.HasSuffix(a.Resource, "*") {
 			continue
