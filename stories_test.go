@@ -40,6 +40,8 @@ var tools = map[string]string{
 	"regctl":  "scripts/test-tools installs it",
 	"curl":    "apt-get install curl",
 	"jq":      "apt-get install jq",
+	"bwrap":   "apt-get install bubblewrap",
+	"node":    "apt-get install nodejs",
 }
 
 // TestStories runs every file of testdata/script: what users do, with the clients
@@ -56,6 +58,8 @@ var tools = map[string]string{
 //	oidc-issuer FILE        makes an identity provider and writes its key set
 //	oidc-token FILE K=V...  writes a token of it, as GitHub's issuer
 //	request-id              sets REQUEST to the id in the denial printed last
+//	zip FILE NAME=SOURCE... writes an archive of a function's code
+//	go-function FILE NAME   builds a function of testdata/functions into an archive
 //	upload-start REPO, upload-part FROM FILE, upload-finish FILE   drive one upload by hand
 func TestStories(t *testing.T) {
 	path := filepath.Join(berthtest.Root(), "bin", "tools") + ":" + os.Getenv("PATH")

@@ -349,7 +349,7 @@ func (b *Bus) CheckTarget(t *Target) error {
 		return fail(Validation, "Only one of Input, InputPath, or InputTransformer must be provided for target %s.", t.ID)
 	}
 	if err := input.Check(t.Input, t.InputPath, t.Transform); err != nil {
-		return fail(Validation, "%s for target %s.", err, t.ID)
+		return fail(Validation, "Target %s: %s.", t.ID, err)
 	}
 	return nil
 }

@@ -87,8 +87,7 @@ func (s *Service) DescribeLogStreams(ctx context.Context, in *cwl.DescribeLogStr
 			out.NextToken = aws.String(s.logs.PageToken(query, streamKey{millis(last.Last), last.Name}))
 		}
 		for _, l := range list {
-			e := types.LogStream{Arn: aws.String(l.ARN()), LogStreamName: &l.Name, CreationTime: aws.Int64(l.CreatedAt.UnixMilli()), StoredBytes: aws.Int64(0),
-				UploadSequenceToken: aws.String("0")}
+			e := types.LogStream{Arn: aws.String(l.ARN()), LogStreamName: &l.Name, CreationTime: aws.Int64(l.CreatedAt.UnixMilli()), UploadSequenceToken: aws.String("0")}
 			if !l.Last.IsZero() {
 				e.FirstEventTimestamp, e.LastEventTimestamp, e.LastIngestionTime = aws.Int64(millis(l.First)), aws.Int64(millis(l.Last)), aws.Int64(millis(l.IngestedAt))
 			}

@@ -40,27 +40,27 @@ var variable = regexp.MustCompile(`<([A-Za-z0-9_.\-]+)>`)
 // Check tells what is wrong with the three forms of which at most one is set.
 func Check(constant, path string, t *Transform) error {
 	if constant != "" && !json.Valid([]byte(constant)) {
-		return errors.New("Input is not valid JSON") //nolint:staticcheck // it begins a sentence
+		return errors.New("the input is not valid JSON")
 	}
 	if path != "" {
 		if _, err := parse(path); err != nil {
-			return fmt.Errorf("Invalid InputPath: %w", err) //nolint:staticcheck // it begins a sentence
+			return fmt.Errorf("the input path is not valid: %w", err)
 		}
 	}
 	if t == nil {
 		return nil
 	}
 	if len(t.Paths) > maxPaths || t.Template == "" || len(t.Template) > maxTemplate {
-		return fmt.Errorf("Invalid InputTransformer: a template has 1 to %d characters, and at most %d paths", maxTemplate, maxPaths) //nolint:staticcheck // it begins a sentence
+		return fmt.Errorf("the input transformer is not valid: a template has 1 to %d characters, and at most %d paths", maxTemplate, maxPaths)
 	}
 	for name, p := range t.Paths {
 		if _, err := parse(p); err != nil {
-			return fmt.Errorf("Invalid InputTransformer: path %q: %w", name, err) //nolint:staticcheck // it begins a sentence
+			return fmt.Errorf("the input transformer is not valid: path %q: %w", name, err)
 		}
 	}
 	for _, m := range variable.FindAllStringSubmatch(t.Template, -1) {
 		if _, ok := t.Paths[m[1]]; !ok && !strings.HasPrefix(m[1], "aws.events.") {
-			return fmt.Errorf("Invalid InputTransformer: the template names %s, for which there is no path", m[0]) //nolint:staticcheck // it begins a sentence
+			return fmt.Errorf("the input transformer is not valid: the template names %s, for which there is no path", m[0])
 		}
 	}
 	return nil

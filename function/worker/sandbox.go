@@ -45,7 +45,6 @@ type Box struct {
 	self    string // this program
 	python  *interpreter
 	pyErr   error
-	node    string
 	pyOnce  sync.Once
 	nextUID int
 	mu      sync.Mutex
