@@ -107,6 +107,7 @@ type Bus struct {
 	now     func() time.Time
 	log     *slog.Logger
 	pages   *secret.Box
+	sealed  *secret.Box
 	rules   atomic.Pointer[ruleSet]
 	wake    chan struct{}
 	reload  sync.Mutex
@@ -136,7 +137,7 @@ func New(ctx context.Context, db *sqldb.DB, master *secret.Master, outbox *event
 	if o.PollEvery == 0 {
 		o.PollEvery = time.Second
 	}
-	b := &Bus{db: db, outbox: outbox, options: o, limits: o.Limits, now: o.Now, log: o.Log, pages: master.Box("bus-pages"),
+	b := &Bus{db: db, outbox: outbox, options: o, limits: o.Limits, now: o.Now, log: o.Log, pages: master.Box("bus-pages"), sealed: master.Box("bus-connections"),
 		wake: make(chan struct{}, 1), busy: map[string]int{}, ended: make(chan struct{})}
 	b.options.Receivers = maps.Clone(o.Receivers)
 	b.options.Receivers["events:event-bus"] = busReceiver{b}

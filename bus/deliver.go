@@ -57,11 +57,13 @@ func (b *Bus) Run(ctx context.Context) {
 				b.report(ctx, "reading the rules", b.loadRules(ctx))
 			}
 			b.report(ctx, "making scheduled events", b.scheduled(ctx))
+			b.report(ctx, "replaying events", b.replayAll(ctx))
 		case <-slow.C:
 			b.report(ctx, "keeping deliveries", lanes.renew(ctx))
 			b.report(ctx, "taking up deliveries again", b.recover(ctx, micros(b.now())))
 		case <-sweep.C:
 			b.report(ctx, "removing old deliveries", b.sweep(ctx, micros(b.now().Add(-keepFor))))
+			b.report(ctx, "removing old events of archives", b.expire(ctx))
 		case <-ctx.Done():
 			return
 		}

@@ -14,8 +14,21 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// ruleSet are the rules in force, as this node knows them.
-type ruleSet map[busKey][]*compiled
+// ruleSet are the rules and archives in force, as this node knows them.
+type ruleSet struct {
+	rules    map[busKey][]*compiled
+	archives map[busKey][]*compiledArchive
+}
+
+// compiledArchive is an archive with its pattern, nil for everything.
+type compiledArchive struct {
+	*Archive
+	pattern *pattern.Pattern
+}
+
+func (a *compiledArchive) keeps(e *event.Event, decoded any) bool {
+	return !e.ReadOnly && (a.pattern == nil || a.pattern.Match(decoded))
+}
 
 type busKey struct {
 	place arn.Place
@@ -49,7 +62,23 @@ func (b *Bus) loadRules(ctx context.Context) error {
 		k := RuleARN(t.place, t.bus, t.rule)
 		byRule[k] = append(byRule[k], t.target)
 	}
-	set := ruleSet{}
+	set := ruleSet{rules: map[busKey][]*compiled{}, archives: map[busKey][]*compiledArchive{}}
+	archives, err := b.allArchives(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range archives {
+		c := &compiledArchive{Archive: a}
+		if a.Pattern != "" {
+			if c.pattern, err = pattern.Parse(a.Pattern); err != nil {
+				b.log.Error("a stored archive's pattern does not parse; the archive keeps nothing", "archive", a.ARN(), "error", err)
+				continue
+			}
+		}
+		_, name, _ := Named(a.Source, "event-bus")
+		k := busKey{a.Place, name}
+		set.archives[k] = append(set.archives[k], c)
+	}
 	for _, r := range rules {
 		if r.Pattern == "" {
 			continue
@@ -61,19 +90,42 @@ func (b *Bus) loadRules(ctx context.Context) error {
 		}
 		if c := (&compiled{r, p, p.Mentions("detail", "responseElements"), byRule[r.ARN()]}); len(c.targets) > 0 {
 			k := busKey{r.Place, r.Bus}
-			set[k] = append(set[k], c)
+			set.rules[k] = append(set.rules[k], c)
 		}
 	}
 	b.rules.Store(&set)
 	return nil
 }
 
-func (b *Bus) rulesOf(e *event.Event) []*compiled {
-	name := e.Bus
-	if name == "" {
-		name = event.DefaultBus
+func keyOf(e *event.Event) busKey {
+	if e.Bus == "" {
+		return busKey{e.Place, event.DefaultBus}
 	}
-	return (*b.rules.Load())[busKey{e.Place, name}]
+	return busKey{e.Place, e.Bus}
+}
+
+func (b *Bus) rulesOf(e *event.Event) []*compiled { return b.rules.Load().rules[keyOf(e)] }
+
+// archivesOf are the archives that keep an event; those of its bus, as far as is known
+// without its detail.
+func (b *Bus) archivesOf(e *event.Event) []*compiledArchive {
+	if e.Replay != "" {
+		return nil
+	}
+	var out []*compiledArchive
+	var decoded any
+	for _, a := range b.rules.Load().archives[keyOf(e)] {
+		if a.pattern != nil && len(e.Detail) > 0 && decoded == nil {
+			var err error
+			if decoded, err = pattern.Decode(e.JSON()); err != nil {
+				return nil
+			}
+		}
+		if len(e.Detail) == 0 && !e.ReadOnly || a.keeps(e, decoded) {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // sees reports whether a rule looks at events like this at all.
@@ -83,6 +135,9 @@ func (c *compiled) sees(e *event.Event) bool {
 
 // Wants implements event.Consumer.
 func (b *Bus) Wants(e *event.Event) bool {
+	if len(b.archivesOf(e)) > 0 {
+		return true
+	}
 	var decoded any
 	for _, c := range b.rulesOf(e) {
 		if !c.sees(e) {
@@ -156,14 +211,14 @@ func (b *Bus) matchAll(ctx context.Context) (bool, error) {
 			return worked, err
 		}
 		worked = true
-		deliveries := make([][]*pending, len(queued))
+		deliveries, archives := make([][]*pending, len(queued)), make([][]*compiledArchive, len(queued))
 		for i, q := range queued {
 			if q.Ref != "" && len(q.Detail) == 0 {
 				if err := b.options.Expand(ctx, &q.Event); err != nil {
 					return worked, err
 				}
 			}
-			deliveries[i] = b.deliveriesOf(q)
+			deliveries[i], archives[i] = b.deliveriesOf(q), b.archivesOf(&q.Event)
 		}
 		err = b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error { // if it is lost, the events are still in the outbox
 			for i, q := range queued {
@@ -171,10 +226,16 @@ func (b *Bus) matchAll(ctx context.Context) (bool, error) {
 				if err != nil {
 					return err
 				}
-				if mine {
-					if err := b.queue(tx, &q.Event, deliveries[i]); err != nil {
+				if !mine {
+					continue
+				}
+				for _, a := range archives[i] {
+					if err := insertArchived(tx, a.Archive, &q.Event); err != nil {
 						return err
 					}
+				}
+				if err := b.queue(tx, &q.Event, deliveries[i]); err != nil {
+					return err
 				}
 			}
 			return nil

@@ -51,6 +51,10 @@ var table = map[string]bool{
 	"CreateEventBus": false, "DeleteEventBus": false, "DescribeEventBus": true, "ListEventBuses": true, "UpdateEventBus": false,
 	"PutRule": false, "DeleteRule": false, "DescribeRule": true, "EnableRule": false, "DisableRule": false, "ListRules": true,
 	"ListRuleNamesByTarget": true, "PutTargets": false, "RemoveTargets": false, "ListTargetsByRule": true, "PutEvents": false, "TestEventPattern": true,
+	"CreateConnection": false, "UpdateConnection": false, "DescribeConnection": true, "DeleteConnection": false, "ListConnections": true,
+	"CreateApiDestination": false, "UpdateApiDestination": false, "DescribeApiDestination": true, "DeleteApiDestination": false, "ListApiDestinations": true,
+	"CreateArchive": false, "UpdateArchive": false, "DescribeArchive": true, "DeleteArchive": false, "ListArchives": true,
+	"StartReplay": false, "DescribeReplay": true, "CancelReplay": false, "ListReplays": true,
 	"TagResource": false, "UntagResource": false, "ListTagsForResource": true,
 }
 
