@@ -330,3 +330,88 @@ func TestMany(t *testing.T) {
 		t.Errorf("the heap grew to %d MiB", most>>20)
 	}
 }
+
+// TestArchive: what a bus carried can be put on it again, for chosen rules, and is not
+// archived twice.
+func TestArchive(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		b, ctx := open(t, db), t.Context()
+		source := "arn:aws:events:eu-west-1:000000000012:event-bus/default"
+		a := &bus.Archive{Resource: bus.Resource{Place: here, Kind: bus.ArchiveKind, Name: "all"}, Source: source, Pattern: `{"source":["my.app"],"detail":{"n":[{"numeric":["<",150]}]}}`, Retention: 1}
+		if err := b.Create(ctx, a); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Create(ctx, a); bus.CodeOf(err) != bus.AlreadyExists {
+			t.Errorf("the second time: %v", err)
+		}
+		start := time.Now()
+		const events = 200
+		for i := range events {
+			b.put(t, "k", i)
+		}
+		eventually(t, "the archive", func() bool { n, size, err := b.Archived(ctx, a); return err == nil && n == 150 && size > 0 })
+		b.rule(t, "wanted", `{"source":["my.app"]}`, target("f", function("f")))
+		b.rule(t, "other", `{"source":["my.app"]}`, target("g", function("g")))
+		r := &bus.Replay{Resource: bus.Resource{Place: here, Kind: bus.ReplayKind, Name: "again"}, Archive: a.ARN(), Bus: source, Rules: []string{bus.RuleARN(here, "default", "wanted")},
+			From: start.Add(-time.Second).UnixMicro(), To: time.Now().Add(time.Second).UnixMicro()}
+		bad := *r
+		bad.Bus = "arn:aws:events:eu-west-1:000000000012:event-bus/mine"
+		if err := b.Create(ctx, &bad); bus.CodeOf(err) != bus.Validation {
+			t.Errorf("to another bus: %v", err)
+		}
+		if err := b.Create(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the replay", func() bool {
+			x := &bus.Replay{Resource: bus.Resource{Place: here, Kind: bus.ReplayKind, Name: "again"}}
+			return b.Find(ctx, x) == nil && x.State == bus.Completed
+		})
+		eventually(t, "its deliveries", func() bool { return b.lambda.count() == 150 })
+		time.Sleep(100 * time.Millisecond)
+		for i, d := range b.lambda.got {
+			if d.Receiver != function("f") || !strings.Contains(string(d.Input), `"replay-name":"again"`) || !strings.Contains(string(d.Input), fmt.Sprintf(`"n":%d,`, i)) {
+				t.Fatalf("delivery %d: %s %s", i, d.Receiver, d.Input)
+			}
+		}
+		if n, _, err := b.Archived(ctx, a); err != nil || n != 150 {
+			t.Errorf("%d events after the replay: %v", n, err)
+		}
+		if err := b.Remove(ctx, &a.Resource); err != nil {
+			t.Fatal(err)
+		}
+		if n, _, err := b.Archived(ctx, a); err != nil || n != 0 {
+			t.Errorf("%d events are left: %v", n, err)
+		}
+	})
+}
+
+// TestConnection: secrets rest sealed, and come back for calls only.
+func TestConnection(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		b, ctx := open(t, db), t.Context()
+		c := &bus.Connection{Resource: bus.Resource{Place: here, Kind: bus.ConnectionKind, Name: "c"}, Auth: bus.APIKey, User: "X-Key", Secret: "canary-key",
+			Headers: []bus.Parameter{{Key: "a", Value: "plain"}, {Key: "b", Value: "canary-header", Secret: true}}}
+		if err := b.Create(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+		d := &bus.Destination{Resource: bus.Resource{Place: here, Kind: bus.DestinationKind, Name: "d"}, Connection: c.ARN(), Endpoint: "https://example.com/*", Method: "POST"}
+		if err := b.Create(ctx, d); err != nil {
+			t.Fatal(err)
+		}
+		_, got, err := b.Endpoint(ctx, d.ARN())
+		if err != nil || got.Secret != "canary-key" || got.Headers[0].Value != "plain" || got.Headers[1].Value != "canary-header" {
+			t.Errorf("%+v %v", got, err)
+		}
+		var n int
+		if err := db.QueryRow(ctx, []any{&n}, "select count(*) from event_resources where body like '%canary%'"); err != nil || n != 0 {
+			t.Errorf("a secret rests in the open: %v", err)
+		}
+		for _, bad := range []*bus.Destination{{Endpoint: "ftp://x", Method: "POST", Connection: c.ARN()}, {Endpoint: "https://x", Method: "BREW", Connection: c.ARN()},
+			{Endpoint: "https://x", Method: "POST", Connection: "arn:aws:events:eu-west-1:000000000012:connection/none/1"}, {Endpoint: "https://u:p@x", Method: "POST", Connection: c.ARN()}} {
+			bad.Resource = bus.Resource{Place: here, Kind: bus.DestinationKind, Name: "bad"}
+			if err := b.Create(ctx, bad); bus.CodeOf(err) != bus.Validation && bus.CodeOf(err) != bus.NotFound {
+				t.Errorf("%+v: %v", bad, err)
+			}
+		}
+	})
+}

@@ -38,6 +38,9 @@ type Config struct {
 	OIDCKeys []string
 	// Functions says how functions run: FunctionsOn, FunctionsUnsandboxed or FunctionsOff.
 	Functions string
+	// WebhookHosts are HOST:PORT of receivers of events that are not on the public
+	// internet, or speak plain HTTP.
+	WebhookHosts []string
 	// HoldTime is how long a push waits for a function to make its repository; 0 is ten
 	// seconds.
 	HoldTime time.Duration
@@ -72,6 +75,11 @@ func (c *Config) check() error {
 		return errors.New("--tls-cert and --tls-key go together")
 	case c.TLSAuto && c.TLSCert != "":
 		return errors.New("--tls auto makes its own certificate; leave out --tls-cert and --tls-key")
+	}
+	for _, h := range c.WebhookHosts {
+		if _, _, err := net.SplitHostPort(h); err != nil {
+			return fmt.Errorf("--webhook-host %q: want host:port: %w", h, err)
+		}
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("--listen %q: want host:port: %w", c.Listen, err)

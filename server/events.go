@@ -18,6 +18,7 @@ import (
 	"github.com/berth-registry/berth/function/worker"
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity/policy"
+	"github.com/berth-registry/berth/internal/egress"
 	"github.com/berth-registry/berth/logs"
 	"github.com/berth-registry/berth/registry"
 	"github.com/berth-registry/berth/secret"
@@ -41,9 +42,13 @@ func (s *Server) openEvents(ctx context.Context, master *secret.Master) error {
 		return err
 	}
 	s.functions = function.New(s.db, master, o)
+	webhooks := newWebhookReceiver(func(ctx context.Context, arn string) (*bus.Destination, *bus.Connection, error) {
+		return s.bus.Endpoint(ctx, arn)
+	},
+		egress.New(egress.Options{Trusted: s.cfg.WebhookHosts}))
 	var err error
 	s.bus, err = bus.New(ctx, s.db, master, s.outbox, bus.Options{Log: s.log, Expand: s.trail.Expand, Holds: []string{"lambda:function"}, PollEvery: s.pollEvery(),
-		Receivers: map[string]bus.Receiver{"lambda:function": functionReceiver{s.functions}, "logs:log-group": logReceiver{s.logs}}})
+		Receivers: map[string]bus.Receiver{"lambda:function": functionReceiver{s.functions}, "logs:log-group": logReceiver{s.logs}, "events:api-destination": webhooks}})
 	return err
 }
 

@@ -30,7 +30,8 @@ func TestEventsMatrix(t *testing.T) {
 	}{
 		{"events", eventsapi.Target, eventsapi.Operations(), map[string]any{"Name": "none", "Rule": "none", "EventPattern": `{"source":["x"]}`, "ResourceARN": rule,
 			"Tags": []any{}, "TagKeys": []string{"k"}, "Ids": []string{"x"}, "TargetArn": rule, "Event": "{}",
-			"Targets": []any{map[string]any{"Id": "x", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:none"}},
+			"Targets":     []any{map[string]any{"Id": "x", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:none"}},
+			"ArchiveName": "none", "ReplayName": "none", "EventSourceArn": rule, "Destination": map[string]any{"Arn": rule}, "EventStartTime": 1, "EventEndTime": 2,
 			"Entries": []any{map[string]any{"Source": "x", "DetailType": "x", "Detail": "{}"}}}},
 		{"logs", logsapi.Target, logsapi.Operations(), map[string]any{"logGroupName": "/none", "logStreamName": "none", "resourceArn": group, "tags": map[string]string{"k": "v"},
 			"tagKeys": []string{"k"}, "retentionInDays": 1, "logEvents": []any{map[string]any{"timestamp": 1, "message": "x"}}}},

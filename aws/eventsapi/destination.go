@@ -171,7 +171,7 @@ func (s *Service) DescribeConnection(ctx context.Context, in *eventbridge.Descri
 		}
 		*out = eventbridge.DescribeConnectionOutput{ConnectionArn: aws.String(c.ARN()), Name: &c.Name, Description: text(c.Description), AuthorizationType: types.ConnectionAuthorizationType(c.Auth),
 			ConnectionState: types.ConnectionState(c.State), CreationTime: aws.Time(c.CreatedAt), LastModifiedTime: aws.Time(c.UpdatedAt), LastAuthorizedTime: aws.Time(c.UpdatedAt),
-			AuthParameters: shown(c), SecretArn: aws.String("")}
+			AuthParameters: shown(c)}
 		return nil
 	})
 }

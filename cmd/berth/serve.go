@@ -33,6 +33,7 @@ type serveCmd struct {
 	OIDCJWKS       []string      `name:"oidc-jwks" sep:"none" placeholder:"ISSUER=FILE|URL" help:"Where the keys of an identity provider are, for those that cannot be reached under their own address. Repeatable."`
 	Functions      string        `enum:"on,unsandboxed,off" default:"on" help:"How Lambda functions run: on is in a sandbox (bubblewrap), unsandboxed without, off not at all."`
 	HoldTime       time.Duration `default:"10s" help:"How long a push waits for a function to create its repository (${default})."`
+	WebhookHost    []string      `sep:"none" placeholder:"HOST:PORT" help:"A receiver of events that is not on the public internet, or speaks plain HTTP. Repeatable."`
 	TrailRetention time.Duration `default:"2160h" help:"How long records of API calls are kept (${default})."`
 	LogLevel       string        `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
 	AccessLog      string        `default:"-" placeholder:"FILE" help:"Where the access log goes: - for standard error, off, or a file."`
@@ -62,7 +63,7 @@ func (c *serveCmd) Run(e *env) error {
 	limitMemory()
 	cfg := server.Config{Listen: c.Listen, Admin: c.Admin, Data: c.Data, DB: c.DB, MasterKey: c.MasterKey, Account: arn.Account(c.Account),
 		Region: arn.Region(c.Region), Advertise: c.Advertise, Domains: c.Domain, Aliases: c.HostAlias, TLSCert: c.TLSCert, TLSKey: c.TLSKey,
-		TLSAuto: c.TLS == "auto", KMSKeys: c.KMSKey, OIDCKeys: c.OIDCJWKS, Functions: c.Functions, HoldTime: c.HoldTime, Retention: c.TrailRetention, Version: versionText()}
+		TLSAuto: c.TLS == "auto", KMSKeys: c.KMSKey, OIDCKeys: c.OIDCJWKS, Functions: c.Functions, WebhookHosts: c.WebhookHost, HoldTime: c.HoldTime, Retention: c.TrailRetention, Version: versionText()}
 	if c.Admin == "none" {
 		cfg.Admin = ""
 	}
