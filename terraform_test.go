@@ -1,7 +1,9 @@
 package berth_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -100,6 +102,7 @@ func pushToModule(t *testing.T, s *berthtest.Server) {
 	if err != nil || d.Repositories[0].ImageTagMutability != "IMMUTABLE" || !d.Repositories[0].ImageScanningConfiguration.ScanOnPush {
 		t.Errorf("%+v %v", d, err)
 	}
+	pushAround(t, s)
 	var missing *ecrtypes.RepositoryNotFoundException
 	if _, err := client.InitiateLayerUpload(t.Context(), &ecr.InitiateLayerUploadInput{RepositoryName: aws.String("other/made")}); !errors.As(err, &missing) {
 		t.Errorf("a name that the module does not cover: %v", err)
@@ -109,8 +112,45 @@ func pushToModule(t *testing.T, s *berthtest.Server) {
 	if err != nil || len(found.Events) != 1 {
 		t.Errorf("the function's log: %v %v", found, err)
 	}
-	if _, err := client.DeleteRepository(t.Context(), &ecr.DeleteRepositoryInput{RepositoryName: aws.String("team/made"), Force: true}); err != nil {
+	all, err := client.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{})
+	if err != nil || len(all.Repositories) != 4 {
+		t.Errorf("%d repositories: %v", len(all.Repositories), err)
+	}
+	for _, r := range all.Repositories {
+		if _, err := client.DeleteRepository(t.Context(), &ecr.DeleteRepositoryInput{RepositoryName: r.RepositoryName, Force: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// pushAround pushes an image of several layers to names that do not exist, with each
+// client at hand that needs no engine.
+func pushAround(t *testing.T, s *berthtest.Server) {
+	t.Helper()
+	dir, host := t.TempDir(), "localhost:"+s.Host[strings.LastIndexByte(s.Host, ':')+1:]
+	var layers []string
+	for i := range 4 {
+		file := filepath.Join(dir, fmt.Sprint("layer", i))
+		if err := os.WriteFile(file, bytes.Repeat([]byte{byte(i)}, 1000*(i+1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		layers = append(layers, fmt.Sprintf("tar -cf layer%[1]d.tar layer%[1]d", i))
+	}
+	script := strings.Join(layers, " && ") + ` && crane append --oci-empty-base -f layer0.tar -f layer1.tar -f layer2.tar -f layer3.tar -t image:1 -o image.tar
+crane auth login "$HOST" -u AWS -p "$PASSWORD" && crane push --insecure image.tar "$HOST/team/crane:1"
+skopeo copy -q --dest-tls-verify=false --dest-creds "AWS:$PASSWORD" docker-archive:image.tar "docker://$HOST/team/skopeo:1"
+skopeo copy -q docker-archive:image.tar oci:layout:1 && id=$(podman pull -q oci:layout:1) && podman push -q --tls-verify=false --creds "AWS:$PASSWORD" "$id" "docker://$HOST/team/podman:1"; podman rmi -f "$id"`
+	raw, err := base64.StdEncoding.DecodeString(s.Token(t))
+	if err != nil {
 		t.Fatal(err)
+	}
+	_, password, _ := strings.Cut(string(raw), ":")
+	cmd := exec.Command("bash", "-e", "-o", "pipefail", "-c", script)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "HOST="+host, "PASSWORD="+password, "HOME="+dir, "DOCKER_CONFIG="+dir, "STORAGE_DRIVER=vfs",
+		"PATH="+filepath.Join(berthtest.Root(), "bin", "tools")+":"+os.Getenv("PATH"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 }
 

@@ -19,8 +19,11 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	eventtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 )
 
@@ -43,7 +46,8 @@ type target struct {
 }
 
 // findTargets resolves names. "berth-user" is Berth driven by an IAM user whose
-// rights come from a group's policies; "berth-before" another binary of it.
+// rights come from a group's policies; "berth-rules" one with rules, one of which sends
+// every push to a log group; "berth-before" another binary of it.
 func findTargets(names []string, berth, before string) ([]kind, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -56,7 +60,7 @@ func findTargets(names []string, berth, before string) ([]kind, error) {
 		case "floor":
 			k.binary = self
 			k.args = func(dir, addr string) ([]string, error) { return []string{"floor", addr, dir}, nil }
-		case "berth", "berth-user", "berth-before":
+		case "berth", "berth-user", "berth-rules", "berth-before":
 			if k.binary = berth; n == "berth-before" {
 				k.binary = before
 			}
@@ -64,8 +68,11 @@ func findTargets(names []string, berth, before string) ([]kind, error) {
 				return []string{"serve", "--listen", addr, "--admin", admin(), "--data", filepath.Join(dir, "data"), "--access-log", filepath.Join(dir, "access.log")}, nil
 			}
 			k.login = berthLogin
-			if n == "berth-user" {
+			switch n {
+			case "berth-user":
 				k.login = userLogin
+			case "berth-rules":
+				k.login = rulesLogin
 			}
 		case "distribution", "docker-registry":
 			k.binary = map[string]string{"distribution": "registry", "docker-registry": "docker-registry"}[n]
@@ -180,6 +187,35 @@ func berthLogin(ctx context.Context, t *target) (string, error) {
 	cfg, err := berthConfig(ctx, t)
 	if err != nil {
 		return "", err
+	}
+	return registryToken(ctx, cfg)
+}
+
+// rulesLogin makes rules: the one that creates repositories on push, twenty that match
+// nothing, and one that sends every push to a log group.
+func rulesLogin(ctx context.Context, t *target) (string, error) {
+	cfg, err := berthConfig(ctx, t)
+	if err != nil {
+		return "", err
+	}
+	group := "arn:aws:logs:us-east-1:000000000000:log-group:/pushes"
+	_, err = cloudwatchlogs.NewFromConfig(cfg).CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String("/pushes")})
+	if err != nil && !strings.Contains(err.Error(), "AlreadyExists") {
+		return "", err
+	}
+	patterns := map[string]string{"pushes": `{"source":["aws.ecr"],"detail-type":["ECR Image Action"],"detail":{"action-type":["PUSH"]}}`,
+		"missed": `{"source":["aws.ecr"],"detail-type":["AWS API Call via CloudTrail"],"detail":{"eventName":["InitiateLayerUpload"],"errorCode":["RepositoryNotFoundException"]}}`}
+	for i := range 20 {
+		patterns[fmt.Sprint("other", i)] = fmt.Sprintf(`{"source":["aws.ecr"],"detail":{"eventName":["PutImage"],"requestParameters":{"repositoryName":[{"prefix":"none%d/"}]}}}`, i)
+	}
+	api := eventbridge.NewFromConfig(cfg)
+	for name, pattern := range patterns {
+		if _, err := api.PutRule(ctx, &eventbridge.PutRuleInput{Name: &name, EventPattern: &pattern}); err != nil {
+			return "", err
+		}
+		if _, err := api.PutTargets(ctx, &eventbridge.PutTargetsInput{Rule: &name, Targets: []eventtypes.Target{{Id: aws.String("log"), Arn: &group}}}); err != nil {
+			return "", err
+		}
 	}
 	return registryToken(ctx, cfg)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/berth-registry/berth/function/worker"
 	"github.com/berth-registry/berth/identity"
 	"github.com/berth-registry/berth/server"
 )
@@ -60,6 +61,7 @@ func (c *doctorCmd) Run(e *env) error {
 		report = append(report, checkName(e.ctx, r))
 		report = append(report, checkEnvironment(r, cred))
 		report = append(report, checkTools(e.ctx, r)...)
+		report = append(report, checkFunctions()...)
 	}
 	if c.Output == "json" {
 		if err := printJSON(e.out, report); err != nil {
@@ -226,4 +228,29 @@ func checkRoles(ctx context.Context, r *server.Runtime, cred *identity.Credentia
 		list = append(list, warning("role", w.Role+": "+w.Text, "see docs/access.md"))
 	}
 	return list
+}
+
+// checkFunctions looks for what functions need on the server's host, if this is it.
+func checkFunctions() []finding {
+	dir, err := os.MkdirTemp("", "berth-doctor-")
+	if err != nil {
+		return []finding{warning("functions", err.Error(), "")}
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // sandboxes of other users read what is in it
+		return []finding{warning("functions", err.Error(), "")}
+	}
+	box, err := worker.NewBox(dir, false)
+	if err != nil {
+		return []finding{warning("functions", "no sandbox", strings.TrimPrefix(err.Error(), worker.ErrNoSandbox.Error()+": "))}
+	}
+	out := []finding{ok("functions", "a sandbox; provided runtimes")}
+	for _, runtime := range []string{"python3.12", "nodejs20.x"} {
+		if err := box.Check(runtime); err != nil {
+			out = append(out, warning("functions", runtime+" cannot run", err.Error()))
+		} else {
+			out = append(out, ok("functions", runtime))
+		}
+	}
+	return out
 }
