@@ -15,17 +15,13 @@ import (
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/function"
 	"github.com/berth-registry/berth/function/worker"
+	"github.com/berth-registry/berth/internal/berthtest"
 	"github.com/berth-registry/berth/secret"
 	"github.com/berth-registry/berth/sqldb"
 	"github.com/berth-registry/berth/sqldb/sqldbtest"
 )
 
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == worker.InitCommand { // this program is also the sandbox's first process
-		os.Exit(worker.Init(os.Args[2:]))
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { os.Exit(berthtest.Main(m)) }
 
 var here = arn.Place{Account: "000000000012", Region: "eu-west-1"}
 
@@ -51,7 +47,7 @@ func open(t *testing.T, db *sqldb.DB) *bed {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	box, err := worker.NewBox(dir, false)
+	box, err := worker.NewBox(dir, worker.BoxOptions{Program: berthtest.Binary(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +282,7 @@ func TestRefused(t *testing.T) {
 		"an absolute path":   {func(*function.Function) {}, archive(t, map[string]string{"/etc/x": "x"}), function.InvalidParameter},
 		"a backslash":        {func(*function.Function) {}, archive(t, map[string]string{`..\x`: "x"}), function.InvalidParameter},
 		"a symlink":          {func(*function.Function) {}, link(t), function.InvalidParameter},
-		"a bomb":             {func(*function.Function) {}, archive(t, map[string]string{"x": strings.Repeat("0", 260<<20)}), function.InvalidParameter},
+		"a bomb":             {func(*function.Function) {}, bomb(t), function.InvalidParameter},
 	} {
 		f := &function.Function{Place: here, Name: "f", Runtime: "python3.12", Handler: "index.handler", Role: role}
 		c.change(f)
@@ -298,6 +294,24 @@ func TestRefused(t *testing.T) {
 	if list, err := b.List(ctx, here, "", 10); err != nil || len(list) != 0 {
 		t.Errorf("%v %v", list, err)
 	}
+}
+
+// bomb is an archive whose one file says that it is larger than all may be.
+func bomb(t *testing.T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.CreateRaw(&zip.FileHeader{Name: "x", Method: zip.Deflate, CompressedSize64: 4, UncompressedSize64: 260 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write([]byte("bomb")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 func link(t *testing.T) []byte {

@@ -131,7 +131,9 @@ func (g *Gate) Further(ctx context.Context, c Call, action string, act func(cont
 		return g.Check(ctx, c, action)
 	}
 	c.Action, c.Operation, c.ReadOnly = action, "", false
-	return g.Do(WithExchange(ctx, &Exchange{}), c, act)
+	x := &Exchange{} // it has no document of its own
+	defer x.Done(nil)
+	return g.Do(WithExchange(ctx, x), c, act)
 }
 
 // Check only asks whether the call's principal may perform a further action on

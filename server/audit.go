@@ -68,7 +68,7 @@ func who(ctx context.Context, id *identity.Identity, p arn.Principal) trail.Who 
 // and bodies that would only make it long.
 var secrets = map[string]bool{"SecretAccessKey": true, "SessionToken": true, "Password": true, "NewPassword": true, "OldPassword": true,
 	"AuthorizationToken": true, "WebIdentityToken": true, "LayerPartBlob": true, "ZipFile": true, "AuthParameters": true, "Environment": true,
-	"Payload": true, "LogEvents": true}
+	"Payload": true, "LogEvents": true, "Detail": true}
 
 // redact is what records do not hold of a request or its answer.
 func redact(in any) awsproto.Redact {

@@ -71,7 +71,7 @@ func (s *Server) openSandbox(o *function.Options) error {
 	if err != nil {
 		return err
 	}
-	o.Box, err = worker.NewBox(dir, s.cfg.Functions == FunctionsUnsandboxed)
+	o.Box, err = worker.NewBox(dir, worker.BoxOptions{Unsandboxed: s.cfg.Functions == FunctionsUnsandboxed})
 	if errors.Is(err, worker.ErrNoSandbox) {
 		o.Why = err
 		s.log.Warn("functions cannot run here", "reason", err)

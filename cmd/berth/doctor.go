@@ -240,7 +240,7 @@ func checkFunctions() []finding {
 	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // sandboxes of other users read what is in it
 		return []finding{warning("functions", err.Error(), "")}
 	}
-	box, err := worker.NewBox(dir, false)
+	box, err := worker.NewBox(dir, worker.BoxOptions{})
 	if err != nil {
 		return []finding{warning("functions", "no sandbox", strings.TrimPrefix(err.Error(), worker.ErrNoSandbox.Error()+": "))}
 	}

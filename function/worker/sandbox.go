@@ -53,16 +53,23 @@ type Box struct {
 // ErrNoSandbox says that the host has no sandbox.
 var ErrNoSandbox = errors.New("functions need a sandbox, and this host has none")
 
-// NewBox looks for what sandboxes need: bubblewrap, and user namespaces. unsandboxed
-// runs functions without, as ordinary processes of this user. dir must not exist or be
-// empty. ErrNoSandbox.
-func NewBox(dir string, unsandboxed bool) (*Box, error) {
+// BoxOptions configures a Box.
+type BoxOptions struct {
+	// Unsandboxed runs functions without a sandbox, as ordinary processes of this user.
+	Unsandboxed bool
+	// Program is the program that is run inside with InitCommand; "" is this one.
+	Program string
+}
+
+// NewBox looks for what sandboxes need: bubblewrap, and user namespaces. dir must not
+// exist or be empty. ErrNoSandbox.
+func NewBox(dir string, o BoxOptions) (*Box, error) {
 	b := &Box{dir: dir, nextUID: firstUID}
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, err
 	}
 	var err error
-	if b.self, err = copySelf(dir); err != nil {
+	if b.self, err = copySelf(o.Program, dir); err != nil {
 		return nil, err
 	}
 	for name, text := range map[string][]byte{"bootstrap.py": pythonBootstrap, "bootstrap.mjs": nodeBootstrap} {
@@ -70,7 +77,7 @@ func NewBox(dir string, unsandboxed bool) (*Box, error) {
 			return nil, err
 		}
 	}
-	if unsandboxed {
+	if o.Unsandboxed {
 		return b, nil
 	}
 	if b.bwrap, err = exec.LookPath("bwrap"); err != nil {
@@ -86,9 +93,12 @@ func NewBox(dir string, unsandboxed bool) (*Box, error) {
 	return b, nil
 }
 
-// copySelf puts this program where the users of sandboxes can read it.
-func copySelf(dir string) (string, error) {
-	from, err := os.Open("/proc/self/exe")
+// copySelf puts the program where the users of sandboxes can read it.
+func copySelf(program, dir string) (string, error) {
+	if program == "" {
+		program = "/proc/self/exe"
+	}
+	from, err := os.Open(program)
 	if err != nil {
 		return "", err
 	}

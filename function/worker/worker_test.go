@@ -12,14 +12,10 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/function/worker"
+	"github.com/berth-registry/berth/internal/berthtest"
 )
 
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == worker.InitCommand { // this program is also the sandbox's first process
-		os.Exit(worker.Init(os.Args[2:]))
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { os.Exit(berthtest.Main(m)) }
 
 func box(t testing.TB) *worker.Box {
 	t.Helper()
@@ -30,7 +26,7 @@ func box(t testing.TB) *worker.Box {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	b, err := worker.NewBox(dir, false)
+	b, err := worker.NewBox(dir, worker.BoxOptions{Program: berthtest.Binary(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
