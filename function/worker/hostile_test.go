@@ -48,6 +48,10 @@ var hostile = []struct{ name, code, want string }{
 	{"write a huge file", `open("/tmp/x", "wb").write(b"x" * (65 << 20))`, "Error"},
 	{"open too many files", `[open("/dev/null") for _ in range(5000)] and None`, "Too many open files"},
 	{"raise a limit", `resource.setrlimit(resource.RLIMIT_NPROC, (4000, 4000))`, "not allowed to raise"},
+	{"have more processors than its memory is worth", `len(os.sched_getaffinity(0))`, "1"},
+	{"take more processors", `os.sched_setaffinity(0, [0, 1])`, "not permitted"},
+	{"be as urgent as the server", `os.getpriority(os.PRIO_PROCESS, 0)`, "5"},
+	{"be more urgent", `os.setpriority(os.PRIO_PROCESS, 0, -5)`, "denied"},
 	{"kill everything", `os.kill(-1, 0) or "only its own"`, "only its own"},
 	{"stop the sandbox's first process", `os.kill(1, 9) or "the kernel ignores it"`, "the kernel ignores it"},
 }

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // InitCommand is the name under which this program, run with it as its first argument,
@@ -143,6 +145,9 @@ func join(c net.Conn, socket string) {
 	both.Wait()
 }
 
+// nice is how much less urgent functions are than the server.
+const nice = 5
+
 // limit sets the limits that the runtime inherits.
 func limit(memory int64) error {
 	for _, l := range []struct {
@@ -154,5 +159,5 @@ func limit(memory int64) error {
 			return err
 		}
 	}
-	return nil
+	return unix.Setpriority(unix.PRIO_PGRP, 0, nice)
 }

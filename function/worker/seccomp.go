@@ -20,7 +20,7 @@ var denied = []uint32{unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCE
 	unix.SYS_DELETE_MODULE, unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_QUOTACTL, unix.SYS_SYSLOG, unix.SYS_SETTIMEOFDAY,
 	unix.SYS_CLOCK_SETTIME, unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME, unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 	unix.SYS_FSOPEN, unix.SYS_FSMOUNT, unix.SYS_MOVE_MOUNT, unix.SYS_OPEN_TREE, unix.SYS_LOOKUP_DCOOKIE, unix.SYS_VHANGUP, unix.SYS_PERSONALITY,
-	unix.SYS_KCMP, unix.SYS_FANOTIFY_INIT, unix.SYS_MOUNT_SETATTR}
+	unix.SYS_KCMP, unix.SYS_FANOTIFY_INIT, unix.SYS_MOUNT_SETATTR, unix.SYS_SCHED_SETAFFINITY}
 
 // seccompFilter makes the filter that the sandbox loads, as a file to read it from.
 func seccompFilter() (*os.File, error) {

@@ -170,7 +170,7 @@ func (w *Worker) run(b *Box, command []string, extra []string) error {
 		return err
 	}
 	w.cmd.Stdout, w.cmd.Stderr, w.control = in, in, stdin
-	err = w.cmd.Start()
+	err = startOn(w.cmd, w.spec.Memory)
 	in.Close()
 	if err != nil {
 		out.Close()
