@@ -82,11 +82,11 @@ func parse(path string) ([]step, error) {
 	for rest != "" {
 		switch {
 		case strings.HasPrefix(rest, "['"):
-			end := strings.Index(rest, "']")
-			if end < 0 {
+			name, after, ok := strings.Cut(rest[2:], "']")
+			if !ok {
 				return nil, fmt.Errorf("%.60q has an open bracket", path)
 			}
-			out, rest = append(out, step{rest[2:end], -1}), rest[end+2:]
+			out, rest = append(out, step{name, -1}), after
 		case rest[0] == '[':
 			end := strings.IndexByte(rest, ']')
 			if end < 0 {

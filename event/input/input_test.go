@@ -54,6 +54,7 @@ func TestCheck(t *testing.T) {
 		{"", "detail", nil, "begin with $"},
 		{"", "$.a[", nil, "bracket"},
 		{"", "$.a[x]", nil, "index"},
+		{"", "$[']", nil, "bracket"},
 		{"", "$..a", nil, "names"},
 		{"", "$.a[*]", nil, "index"},
 		{"", "", &input.Transform{Template: ""}, "template"},
