@@ -5,20 +5,36 @@ import (
 	"strings"
 )
 
-// Filter is a parsed filter pattern: terms that must, may or must not be in a message.
+// maxFilter bounds a filter pattern, in bytes (API of FilterLogEvents).
+const maxFilter = 1024
+
+// Filter is a parsed filter pattern: terms that must, may or must not be in a message,
+// or a condition on a message that is a JSON object or a line of columns.
 type Filter struct {
 	must, not []func(string) bool
 	may       []func(string) bool
 }
 
-// ParseFilter reads a filter pattern of terms (CloudWatch Logs user guide, filter
-// pattern syntax): word, "a phrase", ?optional, -excluded and %regular expression%.
-// InvalidParameter; patterns for JSON and for columns are not understood and say so.
+// ParseFilter reads a filter pattern (CloudWatch Logs user guide, filter pattern
+// syntax): terms (word, "a phrase", ?optional, -excluded, %regular expression%),
+// { $.field = value && … } for JSON, [a, b = value, …] for columns. InvalidParameter.
 func ParseFilter(text string) (*Filter, error) {
 	f := &Filter{}
 	rest := strings.TrimSpace(text)
-	if strings.HasPrefix(rest, "{") || strings.HasPrefix(rest, "[") {
-		return nil, fail(InvalidParameter, "Invalid filter pattern: this server filters by terms; patterns for JSON events and for columns are not there.")
+	switch {
+	case len(text) > maxFilter:
+		return nil, fail(InvalidParameter, "Invalid filter pattern: it is longer than %d bytes.", maxFilter)
+	case strings.HasPrefix(rest, "{"), strings.HasPrefix(rest, "["):
+		parse := parseObject
+		if rest[0] == '[' {
+			parse = parseColumns
+		}
+		is, err := parse(rest)
+		if err != nil {
+			return nil, err
+		}
+		f.must = append(f.must, is)
+		return f, nil
 	}
 	for rest != "" {
 		kind := byte(0)

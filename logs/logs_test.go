@@ -115,6 +115,21 @@ func TestFilter(t *testing.T) {
 		{"", "anything", true}, {"ERROR", "an ERROR here", true}, {"ERROR", "an error here", false}, {"a b", "b then a", true}, {"a b", "only a", false},
 		{`"a b"`, "x a b y", true}, {`"a b"`, "a  b", false}, {"-x", "y", true}, {"-x", "x", false}, {"a -x", "a x", false}, {"?a ?b", "b", true}, {"?a ?b", "c", false},
 		{"%^\\d+$%", "123", true}, {"%^\\d+$%", "a123", false}, {`-"a b" c`, "a b c", false},
+		{`{ $.level = "ERROR" }`, `{"level":"ERROR"}`, true}, {`{$.level=ERROR}`, `{"level":"ERROR"}`, true}, {`{ $.level = "ERROR" }`, `{"level":"INFO"}`, false},
+		{`{ $.level = "ERR*" }`, `{"level":"ERROR"}`, true}, {`{ $.level = "*R" }`, `{"level":"ERRORS"}`, false}, {`{ $.level = * }`, `{"level":1}`, true}, {`{ $.level = * }`, `{"other":1}`, false},
+		{`{ $.level != INFO }`, `{"level":"WARN"}`, true}, {`{ $.level != INFO }`, `{"level":"INFO"}`, false}, {`{ $.level != INFO }`, `{}`, false},
+		{`{ $.n > 10 }`, `{"n":10.5}`, true}, {`{ $.n > 10 }`, `{"n":10}`, false}, {`{ $.n >= 1e1 }`, `{"n":10}`, true}, {`{ $.n < 0 }`, `{"n":-1}`, true}, {`{ $.n <= 5 }`, `{"n":"5"}`, false},
+		{`{ $.n = 404 }`, `{"n":404}`, true}, {`{ $.n = 404 }`, `{"n":"404"}`, true}, {`{ $.n = 404.0 }`, `{"n":404}`, true}, {`{ $.n = 4* }`, `{"n":404}`, true}, {`{ $.n = "404" }`, `{"n":404}`, false},
+		{`{ $.a.b[1].c = x }`, `{"a":{"b":[0,{"c":"x"}]}}`, true}, {`{ $.a.b[2].c = x }`, `{"a":{"b":[0,{"c":"x"}]}}`, false}, {`{ $.a[*] = x }`, `{"a":["y","x"]}`, true}, {`{ $.a[*].b = 1 }`, `{"a":[{"b":2}]}`, false},
+		{`{ $['a b'].c = 1 }`, `{"a b":{"c":1}}`, true}, {`{ $.user-agent = "curl/*" }`, `{"user-agent":"curl/8 (x)"}`, true},
+		{`{ $.x IS NULL }`, `{"x":null}`, true}, {`{ $.x IS NULL }`, `{}`, false}, {`{ $.x IS TRUE }`, `{"x":true}`, true}, {`{ $.x is false }`, `{"x":true}`, false}, {`{ $.x NOT EXISTS }`, `{"y":1}`, true},
+		{`{ $.x NOT EXISTS }`, `{"x":null}`, false}, {`{ $.x EXISTS }`, `{"x":null}`, true},
+		{`{ $.a = 1 && $.b = 2 }`, `{"a":1,"b":2}`, true}, {`{ $.a = 1 && $.b = 2 }`, `{"a":1,"b":3}`, false}, {`{ $.a = 1 || $.b = 2 }`, `{"b":2}`, true},
+		{`{ $.a = 1 || $.a = 2 && $.b = 1 }`, `{"a":1}`, true}, {`{ ($.a = 1 || $.a = 2) && $.b = 1 }`, `{"a":1}`, false}, {`{ ($.a = 1) && ($.b = "x)y") }`, `{"a":1,"b":"x)y"}`, true},
+		{`{ $.m = %^a+$% }`, `{"m":"aaa"}`, true}, {`{ $.m = %^a+$% }`, `{"m":"aab"}`, false}, {`{ $.q = "a \"b\"" }`, `{"q":"a \"b\""}`, true},
+		{`{ $.a = 1 }`, `not json`, false}, {`{ $.a = 1 }`, `{"a":1} trailing`, false}, {`{ $.a NOT EXISTS }`, `not json`, false}, {`{ $.a NOT EXISTS }`, `[1]`, false},
+		{`[ip, user, status=4*]`, "10.0.0.1 me 404", true}, {`[ip, user, status=4*]`, "10.0.0.1 me 200", false}, {`[ip, user]`, "10.0.0.1 me 404", false}, {`[ip, ..., status>=500, bytes]`, `10.0.0.1 - [1 Jan 2026] "GET / HTTP/1.1" 502 12`, true},
+		{`[ip, ..., status>=500, bytes]`, "a b 200 12", false}, {`[..., last != x]`, "a b x", false}, {`[a, ...]`, "", false}, {`[...]`, "", true}, {`[w1=ERROR || w1=WARN, ...]`, "WARN disk", true}, {`[ip, id, user, time, request="GET *", ...]`, `1 - me [now then] "GET /x y" 1 2`, true},
 	} {
 		f, err := logs.ParseFilter(c.filter)
 		if err != nil {
@@ -125,7 +140,8 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%q matches %q: %v", c.filter, c.message, got)
 		}
 	}
-	for _, bad := range []string{`"open`, "%open", "%(%", "{ $.x = 1 }", "[a, b]"} {
+	for _, bad := range []string{`"open`, "%open", "%(%", "{", "{}", "{ $.x }", "{ $.x = }", "{ $.x = 1", "{ x = 1 }", "{ $.x = 1 } more", "{ ($.x = 1 }", "{ $.x = 1 && }", "{ $.x > a }", `{ $.x = "a }`, "{ $.x = %(% }", "{ $.x[ = 1 }",
+		"{ $.x[-1] = 1 }", "{ $. = 1 }", "{ $.x IS MAYBE }", "{ $.x NOT }", "[", "[a", "[]", "[a,]", "[a, ..., ...]", "[a b]", "[a > b]", "[a] more", "[a = 1 || b = 2]", strings.Repeat("a", 1025), "{" + strings.Repeat("(", 600) + "$.a=1"} {
 		_, err := logs.ParseFilter(bad)
 		code(t, err, logs.InvalidParameter)
 	}
@@ -133,6 +149,8 @@ func TestFilter(t *testing.T) {
 
 func FuzzFilter(f *testing.F) {
 	f.Add(`ERROR -"not this" ?maybe %re%`, "ERROR maybe")
+	f.Add(`{ ($.a.b[0] = "x*" || $['c'] >= 1e3) && $.d[*] IS NULL && $.e NOT EXISTS && $.f != %re% }`, `{"a":{"b":["xy"]},"c":1000,"d":[null]}`)
+	f.Add(`[a, b = "x y" || b != 4*, ..., c > 5]`, `1 "x y" [2 3] 6`)
 	f.Fuzz(func(t *testing.T, text, message string) {
 		x, err := logs.ParseFilter(text)
 		if err == nil {
