@@ -56,7 +56,7 @@ type Delivery struct {
 	Target   *Target
 	// Input is what the receiver gets: the event, or what the target makes of it.
 	Input []byte
-	// Attempt counts from 1.
+	// Attempt counts from 1, without those that the receiver was too busy for.
 	Attempt int
 	// Hops is how many buses the event has passed.
 	Hops int
@@ -65,7 +65,8 @@ type Delivery struct {
 // Receiver takes deliveries.
 type Receiver interface {
 	// Deliver attempts a delivery. run is what the receiver calls the attempt, for the
-	// history. An error that is a *Final is not tried again.
+	// history. An error that is a *Final is not tried again, one that is a *Busy is not
+	// counted.
 	Deliver(ctx context.Context, d *Delivery) (run string, err error)
 }
 
@@ -77,6 +78,15 @@ func (f *Final) Error() string { return f.Err.Error() }
 
 // Unwrap serves errors.Is.
 func (f *Final) Unwrap() error { return f.Err }
+
+// Busy is the failure of a delivery that the receiver had no room for. It does not
+// count among the attempts that a target allows, and a push goes on waiting.
+type Busy struct{ Err error }
+
+func (f *Busy) Error() string { return f.Err.Error() }
+
+// Unwrap serves errors.Is.
+func (f *Busy) Unwrap() error { return f.Err }
 
 // Options configures a Bus.
 type Options struct {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -219,29 +220,39 @@ func TestRestart(t *testing.T) {
 func TestGivesUp(t *testing.T) {
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		b := open(t, db)
+		var turned atomic.Int64
 		b.lambda.fail = func(d *bus.Delivery) error {
 			if strings.HasSuffix(d.Receiver, ":gone") {
 				return &bus.Final{Err: errors.New("no such function")}
 			}
+			if strings.HasSuffix(d.Receiver, ":busy") && turned.Add(1) <= 5 {
+				return &bus.Busy{Err: errors.New("no room")}
+			}
 			return errors.New("always")
 		}
+		once := target("once", function("busy"))
+		once.Retries = 1
 		few := target("few", function("few"))
 		few.Retries, few.DeadLetter = 3, "arn:aws:logs:eu-west-1:000000000012:log-group:/dead"
-		b.rule(t, "all", `{"source":["my.app"]}`, few, target("gone", function("gone")))
+		b.rule(t, "all", `{"source":["my.app"]}`, few, target("gone", function("gone")), once)
 		id := b.put(t, "k", 1)
 		eventually(t, "the dead letter", func() bool { return b.logs.count() == 1 })
+		eventually(t, "the end of the busy one", func() bool {
+			past, err := b.History(t.Context(), here, id)
+			return err == nil && slices.ContainsFunc(past, func(p *bus.Past) bool { return p.State == "failed" && p.Receiver == once.ARN })
+		})
 		attempts := map[string]int{}
 		for _, d := range b.lambda.got {
 			attempts[d.Target.ID]++
 		}
-		if attempts["few"] != 4 || attempts["gone"] != 1 {
+		if attempts["few"] != 4 || attempts["gone"] != 1 || attempts["once"] != 7 { // five found no room
 			t.Errorf("attempts: %v", attempts)
 		}
 		if in := string(b.logs.got[0].Input); !strings.Contains(in, "always") || !strings.Contains(in, id) || !strings.Contains(in, few.ARN) {
 			t.Errorf("dead letter: %s", in)
 		}
 		past, err := b.History(t.Context(), here, id)
-		if err != nil || len(past) != 3 || !slices.ContainsFunc(past, func(p *bus.Past) bool { return p.State == "failed" && p.Error == "no such function" }) {
+		if err != nil || len(past) != 4 || !slices.ContainsFunc(past, func(p *bus.Past) bool { return p.State == "failed" && p.Error == "no such function" }) {
 			t.Errorf("%v %v", past, err)
 		}
 	})

@@ -16,6 +16,8 @@ import (
 )
 
 const (
+	// pace is the least time between two rounds.
+	pace = 3 * time.Millisecond
 	// maxRunning and maxPerReceiver bound the deliveries under way on a node.
 	maxRunning     = 128
 	maxPerReceiver = 16
@@ -23,6 +25,8 @@ const (
 	lease = 30 * time.Second
 	// maxBackoff is the longest wait between attempts.
 	maxBackoff = 30 * time.Minute
+	// maxBusyWait is the same after attempts that the receiver had no room for.
+	maxBusyWait = time.Minute
 	// defaultAge is how long an event is tried when its target does not say.
 	defaultAge = 24 * time.Hour
 	// keepFor is how long ended deliveries stay in the history.
@@ -49,9 +53,13 @@ func (b *Bus) Run(ctx context.Context) {
 	defer work.Wait()
 	lanes := &leases{b: b, held: map[string]*pending{}}
 	b.round(ctx, &work, lanes)
+	last := time.Now()
 	for {
 		select {
 		case <-b.wake:
+			if wait := pace - time.Since(last); wait > 0 { // under load a round is for several events
+				time.Sleep(wait)
+			}
 		case <-poll.C:
 			if !b.db.SingleProcess() { // another node may have changed them
 				b.report(ctx, "reading the rules", b.loadRules(ctx))
@@ -68,6 +76,7 @@ func (b *Bus) Run(ctx context.Context) {
 			return
 		}
 		b.round(ctx, &work, lanes)
+		last = time.Now()
 	}
 }
 
@@ -79,14 +88,11 @@ func (b *Bus) report(ctx context.Context, what string, err error) {
 
 // round matches what is new and starts what is due.
 func (b *Bus) round(ctx context.Context, work *sync.WaitGroup, l *leases) {
-	_, err := b.matchAll(ctx)
-	b.report(ctx, "matching events", err)
-	for {
-		started, err := b.start(ctx, work, l)
-		if err != nil || started == 0 {
-			b.report(ctx, "taking deliveries", err)
-			return
-		}
+	b.report(ctx, "matching events", b.matchAll(ctx))
+	for more := true; more; {
+		var err error
+		more, err = b.start(ctx, work, l)
+		b.report(ctx, "taking deliveries", err)
 	}
 }
 
@@ -95,6 +101,18 @@ type leases struct {
 	b    *Bus
 	mu   sync.Mutex
 	held map[string]*pending
+}
+
+func (l *leases) hold(d *pending) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held[d.ID] = d
+}
+
+func (l *leases) drop(d *pending) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.held, d.ID)
 }
 
 func (l *leases) renew(ctx context.Context) error {
@@ -117,8 +135,9 @@ func (l *leases) renew(ctx context.Context) error {
 	})
 }
 
-// start claims deliveries that are due and attempts them in the background.
-func (b *Bus) start(ctx context.Context, work *sync.WaitGroup, l *leases) (int, error) {
+// start claims deliveries that are due and attempts them in the background. It reports
+// whether there may be more of them.
+func (b *Bus) start(ctx context.Context, work *sync.WaitGroup, l *leases) (bool, error) {
 	b.mu.Lock()
 	room := maxRunning - b.running
 	var busy []string
@@ -129,12 +148,13 @@ func (b *Bus) start(ctx context.Context, work *sync.WaitGroup, l *leases) (int, 
 	}
 	b.mu.Unlock()
 	if room <= 0 {
-		return 0, nil
+		return false, nil
 	}
 	due, err := b.due(ctx, micros(b.now()), busy, room)
 	if err != nil || len(due) == 0 {
-		return 0, err
+		return false, err
 	}
+	full := len(due) == room
 	due = b.reserve(due)
 	var mine []*pending
 	err = b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
@@ -152,21 +172,15 @@ func (b *Bus) start(ctx context.Context, work *sync.WaitGroup, l *leases) (int, 
 	})
 	if err != nil {
 		b.release(due)
-		return 0, err
+		return false, err
 	}
 	claimed := map[string]bool{}
 	for _, d := range mine {
 		claimed[d.ID] = true
 		d.fence++
-		l.mu.Lock()
-		l.held[d.ID] = d
-		l.mu.Unlock()
+		l.hold(d)
 		work.Go(func() {
-			b.attempt(ctx, d)
-			l.mu.Lock()
-			delete(l.held, d.ID)
-			l.mu.Unlock()
-			b.release([]*pending{d})
+			b.attemptLane(ctx, d, l)
 			b.Wake()
 		})
 	}
@@ -175,7 +189,7 @@ func (b *Bus) start(ctx context.Context, work *sync.WaitGroup, l *leases) (int, 
 			b.release([]*pending{d})
 		}
 	}
-	return len(mine), nil
+	return full && len(mine) > 0, nil
 }
 
 // reserve keeps room for deliveries, and leaves those out for which there is none.
@@ -204,24 +218,44 @@ func (b *Bus) release(list []*pending) {
 	}
 }
 
-// attempt delivers once and writes how it ended.
-func (b *Bus) attempt(ctx context.Context, d *pending) {
+// attemptLane attempts a delivery, and then those that wait for it one after the other.
+func (b *Bus) attemptLane(ctx context.Context, d *pending, l *leases) {
+	for d != nil {
+		next := b.attempt(ctx, d)
+		if next != nil {
+			l.hold(next)
+			b.mu.Lock()
+			b.running++ // one more for a moment
+			b.busy[next.Receiver]++
+			b.mu.Unlock()
+		}
+		l.drop(d)
+		b.release([]*pending{d})
+		d = next
+	}
+}
+
+// attempt delivers once and writes how it ended. It returns the delivery that follows
+// in its lane and is taken by this node, nil when there is none.
+func (b *Bus) attempt(ctx context.Context, d *pending) (next *pending) {
 	run, err := b.deliver(ctx, d)
 	if ctx.Err() != nil && err != nil {
-		return // the server stops: the delivery is taken up again
+		return nil // the server stops: the delivery is taken up again
 	}
 	now := b.now()
-	state, next, failure := stateDelivered, int64(0), ""
+	state, again, failure := stateDelivered, int64(0), ""
+	busy := errors.As(err, new(*Busy))
 	if err != nil {
 		failure = err.Error()[:min(len(err.Error()), maxFailure)]
-		state, next = b.after(d, err, now)
+		state, again = b.after(d, err, now)
 	}
 	werr := b.db.WriteRelaxed(context.WithoutCancel(ctx), func(tx *sqldb.Tx) error {
 		ended := int64(0)
 		if state != statePending {
 			ended = micros(now)
 		}
-		mine, err := settle(tx, d, state, next, ended, run, failure)
+		next = nil
+		mine, err := settle(tx, d, state, again, ended, busy, run, failure)
 		if err != nil || !mine {
 			return err
 		}
@@ -230,23 +264,28 @@ func (b *Bus) attempt(ctx context.Context, d *pending) {
 				return err
 			}
 		}
-		if d.attempts == 0 {
+		if d.attempts == 0 && ctx.Err() != nil { // another one, or the next start, takes it
 			return promote(tx, d.lane)
 		}
-		return nil
+		if d.attempts == 0 {
+			next, err = follow(tx, d.lane, micros(now.Add(lease)))
+		}
+		return err
 	})
 	if werr != nil {
+		next = nil
 		b.log.Error("writing how a delivery ended; it will be attempted again", "delivery", d.ID, "error", werr)
 	}
 	if state == stateFailed {
 		b.log.Warn("an event could not be delivered", "rule", d.Rule, "target", d.Receiver, "event", d.EventID, "attempts", d.attempts+1, "error", failure)
 	}
-	if d.attempts == 0 {
+	if d.attempts == d.turned {
 		b.mu.Lock()
 		close(b.ended)
 		b.ended = make(chan struct{})
 		b.mu.Unlock()
 	}
+	return next
 }
 
 // after says what follows a failure: another attempt, and when, or none.
@@ -259,10 +298,15 @@ func (b *Bus) after(d *pending, err error, now time.Time) (state int, next int64
 	if age < 0 {
 		age = defaultAge
 	}
-	if errors.As(err, &final) || d.attempts >= retries {
+	busy := errors.As(err, new(*Busy))
+	if errors.As(err, &final) || !busy && d.attempts-d.turned >= retries {
 		return stateFailed, 0
 	}
-	wait := min(maxBackoff, b.options.Backoff<<min(d.attempts, 16))
+	most := maxBackoff
+	if busy {
+		most = maxBusyWait
+	}
+	wait := min(most, b.options.Backoff<<min(d.attempts, 16))
 	wait = wait/2 + rand.N(wait)
 	if at := now.Add(wait); at.Before(d.created.Add(age)) {
 		return statePending, micros(at)
@@ -274,7 +318,7 @@ func (b *Bus) after(d *pending, err error, now time.Time) (state int, next int64
 func (d *pending) dead(failure string) *pending {
 	t := &Target{ID: d.Target.ID, ARN: d.Target.DeadLetter, Retries: 3, Age: -1, Failed: d.Receiver, Dead: failure}
 	n := *d
-	n.ID, n.Receiver, n.Target, n.lane, n.held, n.attempts, n.fence = event.NewID(), t.ARN, t, 0, false, 0, 0
+	n.ID, n.Receiver, n.Target, n.lane, n.held, n.attempts, n.turned, n.fence = event.NewID(), t.ARN, t, 0, false, 0, 0, 0
 	return &n
 }
 
@@ -291,7 +335,7 @@ func (b *Bus) deliver(ctx context.Context, d *pending) (run string, err error) {
 	if err != nil {
 		return "", err
 	}
-	d.Rule, d.Attempt = RuleARN(d.Place, d.bus, d.rule), d.attempts+1
+	d.Rule, d.Attempt = RuleARN(d.Place, d.bus, d.rule), d.attempts-d.turned+1
 	d.Input, err = input.Make(body, d.Target.Input, d.Target.InputPath, d.Target.Transform, input.About{RuleName: d.rule, RuleARN: d.Rule, Ingested: at})
 	if err != nil {
 		return "", &Final{err}

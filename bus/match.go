@@ -130,7 +130,7 @@ func (b *Bus) archivesOf(e *event.Event) []*compiledArchive {
 
 // sees reports whether a rule looks at events like this at all.
 func (c *compiled) sees(e *event.Event) bool {
-	return (!e.ReadOnly || c.State == EnabledAll) && c.pattern.Could(e.Source, e.DetailType)
+	return (!e.ReadOnly || c.State == EnabledAll) && c.pattern.Could(e.Source, e.DetailType, e.Head)
 }
 
 // Wants implements event.Consumer.
@@ -201,21 +201,18 @@ func (b *Bus) matching(e *event.Event) []*compiled {
 // batch is how many events are matched in one transaction.
 const batch = 64
 
-// matchAll turns what the outbox holds into deliveries and reports whether it did
-// anything.
-func (b *Bus) matchAll(ctx context.Context) (bool, error) {
-	worked := false
+// matchAll turns what the outbox holds into deliveries.
+func (b *Bus) matchAll(ctx context.Context) error {
 	for {
 		queued, err := event.Read(ctx, b.db, batch)
 		if err != nil || len(queued) == 0 {
-			return worked, err
+			return err
 		}
-		worked = true
 		deliveries, archives := make([][]*pending, len(queued)), make([][]*compiledArchive, len(queued))
 		for i, q := range queued {
 			if q.Ref != "" && len(q.Detail) == 0 {
 				if err := b.options.Expand(ctx, &q.Event); err != nil {
-					return worked, err
+					return err
 				}
 			}
 			deliveries[i], archives[i] = b.deliveriesOf(q), b.archivesOf(&q.Event)
@@ -240,8 +237,8 @@ func (b *Bus) matchAll(ctx context.Context) (bool, error) {
 			}
 			return nil
 		})
-		if err != nil {
-			return worked, err
+		if err != nil || len(queued) < batch { // what comes now wakes the bus
+			return err
 		}
 	}
 }

@@ -26,6 +26,7 @@ type pending struct {
 	seq, lane int64
 	held      bool
 	attempts  int
+	turned    int // of the attempts, those that found the receiver too busy
 	fence     int64
 	created   time.Time
 }
@@ -39,19 +40,28 @@ func insertEvent(tx *sqldb.Tx, e *event.Event) error {
 func insertDelivery(tx *sqldb.Tx, d *pending, now int64) error {
 	state := statePending
 	if d.lane != 0 {
-		var ahead int
-		if err := tx.QueryRow([]any{&ahead}, "select count(*) from deliveries where lane = $1 and attempts = 0 and state in (0, 1, 4)", d.lane); err != nil {
+		ahead, err := exists(tx, "select 1 from deliveries where lane = $1 and attempts = 0 and state in (0, 1, 4) limit 1", d.lane)
+		if err != nil {
 			return err
 		}
-		if ahead > 0 {
+		if ahead {
 			state = stateQueued
 		}
 	}
-	_, err := tx.Exec(`insert into deliveries (id, seq, account, region, event_id, bus, rule, target_id, target, receiver, held, lane, state, attempts,
+	_, err := tx.Exec(`insert into deliveries (id, seq, account, region, event_id, bus, rule, target_id, target, receiver, held, lane, state, attempts, turned,
 		next_at, fence, created_at, ended_at, run, error)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, 0, $14, 0, '', '')`, d.ID, d.seq, d.Place.Account, d.Place.Region, d.EventID,
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, $14, 0, $14, 0, '', '')`, d.ID, d.seq, d.Place.Account, d.Place.Region, d.EventID,
 		d.bus, d.rule, d.Target.ID, encode(d.Target), d.Receiver, flag(d.held), d.lane, state, now)
 	return err
+}
+
+func exists(tx *sqldb.Tx, q string, args ...any) (bool, error) {
+	var one int
+	err := tx.QueryRow([]any{&one}, q, args...)
+	if sqldb.IsNoRows(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func flag(b bool) int64 {
@@ -61,27 +71,53 @@ func flag(b bool) int64 {
 	return 0
 }
 
+const pendingColumns = "id, seq, account, region, event_id, bus, rule, target, receiver, held, lane, attempts, turned, fence, created_at"
+
+func scanPending(scan func(...any) error) (*pending, error) {
+	d := &pending{Delivery: Delivery{Target: &Target{}}}
+	var target []byte
+	var held, created int64
+	if err := scan(&d.ID, &d.seq, &d.Place.Account, &d.Place.Region, &d.EventID, &d.bus, &d.rule, &target, &d.Receiver, &held, &d.lane, &d.attempts, &d.turned,
+		&d.fence, &created); err != nil {
+		return nil, err
+	}
+	d.held, d.created = held != 0, fromMicros(created)
+	return d, json.Unmarshal(target, d.Target)
+}
+
 // due reads deliveries whose time has come, but those of busy receivers.
 func (b *Bus) due(ctx context.Context, now int64, busy []string, limit int) ([]*pending, error) {
-	q := `select id, seq, account, region, event_id, bus, rule, target, receiver, held, lane, attempts, fence, created_at from deliveries
-		where state = 0 and next_at <= $1`
+	q := "select " + pendingColumns + " from deliveries where state = 0 and next_at <= $1"
 	args := []any{now, limit}
 	for _, r := range busy {
 		args = append(args, r)
 		q += " and receiver <> $" + itoa(len(args))
 	}
 	rows, err := b.db.Query(ctx, q+" order by next_at, seq limit $2", args...)
-	return sqldb.Collect(rows, err, func(scan func(...any) error) (*pending, error) {
-		d := &pending{Delivery: Delivery{Target: &Target{}}}
-		var target []byte
-		var held, created int64
-		if err := scan(&d.ID, &d.seq, &d.Place.Account, &d.Place.Region, &d.EventID, &d.bus, &d.rule, &target, &d.Receiver, &held, &d.lane, &d.attempts,
-			&d.fence, &created); err != nil {
-			return nil, err
-		}
-		d.held, d.created = held != 0, fromMicros(created)
-		return d, json.Unmarshal(target, d.Target)
-	})
+	return sqldb.Collect(rows, err, scanPending)
+}
+
+// follow takes the delivery that waits for the first attempt of the one before it in a
+// lane, until a lease ends; nil when there is none.
+func follow(tx *sqldb.Tx, lane, until int64) (*pending, error) {
+	if lane == 0 {
+		return nil, nil
+	}
+	ahead, err := exists(tx, "select 1 from deliveries where lane = $1 and attempts = 0 and state in (0, 1) limit 1", lane)
+	if err != nil || ahead {
+		return nil, err
+	}
+	rows, err := tx.Query("select "+pendingColumns+" from deliveries where lane = $1 and attempts = 0 and state = 4 order by seq, id limit 1", lane)
+	list, err := sqldb.Collect(rows, err, scanPending)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	d := list[0]
+	n, err := tx.Exec("update deliveries set state = 1, next_at = $3, fence = fence + 1 where id = $1 and fence = $2 and state = 4", d.ID, d.fence, until)
+	if d.fence++; n != 1 {
+		return nil, err
+	}
+	return d, err
 }
 
 // claim takes a delivery for this node until its lease ends; false when another one
@@ -97,9 +133,9 @@ func renew(tx *sqldb.Tx, d *pending, until int64) error {
 }
 
 // settle writes how an attempt ended, unless the lease was lost.
-func settle(tx *sqldb.Tx, d *pending, state int, nextAt, endedAt int64, run, failure string) (bool, error) {
-	n, err := tx.Exec(`update deliveries set state = $3, attempts = attempts + 1, next_at = $4, ended_at = $5, run = $6, error = $7, fence = fence + 1
-		where id = $1 and fence = $2 and state = 1`, d.ID, d.fence, state, nextAt, endedAt, run, failure)
+func settle(tx *sqldb.Tx, d *pending, state int, nextAt, endedAt int64, turned bool, run, failure string) (bool, error) {
+	n, err := tx.Exec(`update deliveries set state = $3, attempts = attempts + 1, turned = turned + $8, next_at = $4, ended_at = $5, run = $6, error = $7, fence = fence + 1
+		where id = $1 and fence = $2 and state = 1`, d.ID, d.fence, state, nextAt, endedAt, run, failure, flag(turned))
 	return n == 1, err
 }
 
@@ -146,9 +182,9 @@ func (b *Bus) readEvent(ctx context.Context, d *pending) (body []byte, at time.T
 }
 
 // unattempted counts the deliveries of an event that a push waits for and that were
-// not attempted yet.
+// not attempted yet, but for attempts that were turned away.
 func (b *Bus) unattempted(ctx context.Context, eventID string) (n int, err error) {
-	err = b.db.QueryRow(ctx, []any{&n}, "select count(*) from deliveries where event_id = $1 and held = 1 and attempts = 0 and state in (0, 1, 4)", eventID)
+	err = b.db.QueryRow(ctx, []any{&n}, "select count(*) from deliveries where event_id = $1 and held = 1 and attempts = turned and state in (0, 1, 4)", eventID)
 	return n, err
 }
 

@@ -51,6 +51,9 @@ type Event struct {
 	// names the record of the call that it tells of.
 	Detail json.RawMessage
 	Ref    string
+	// Head gives members of the detail before it is made: a text, "" for one that is
+	// not there. It may be nil.
+	Head func(name string) (value string, known bool)
 	// Key orders events: first deliveries of those with the same key are in order.
 	// It is usually a repository's ARN.
 	Key string

@@ -66,7 +66,7 @@ func (s *Functions) check(ctx context.Context, f *Function) error {
 	if err != nil || a.Account != f.Place.Account {
 		return fail(InvalidParameter, "Cross-account pass role is not allowed.")
 	}
-	if _, err := s.options.Credentials(ctx, f.Role, f.ARN(), "check"); err != nil {
+	if err := s.options.MayAssume(ctx, f.Role, f.ARN()); err != nil {
 		return &Error{Code: InvalidParameter, Message: "The role defined for the function cannot be assumed by Lambda.", Err: err}
 	}
 	return nil

@@ -185,8 +185,9 @@ type Options struct {
 	// Box makes sandboxes; nil when there are none, and then Why says why.
 	Box *worker.Box
 	Why error
-	// Credentials makes a session of a function's role; an error says that Lambda may
-	// not assume it.
+	// MayAssume fails if Lambda may not act with a role for a function, and Credentials
+	// makes a session of it.
+	MayAssume   func(ctx context.Context, role, function string) error
 	Credentials func(ctx context.Context, role, function, session string) (Credentials, error)
 	// Log takes what functions print.
 	Log func(ctx context.Context, p arn.Place, group, stream string, lines []Line) error

@@ -53,10 +53,13 @@ func open(t *testing.T, db *sqldb.DB) *bed {
 	}
 	b := &bed{}
 	b.Functions = function.New(db, secret.NewMaster(make([]byte, 32)), function.Options{Box: box, Concurrency: 3,
-		Credentials: func(_ context.Context, r, _, _ string) (function.Credentials, error) {
+		MayAssume: func(_ context.Context, r, _ string) error {
 			if r != role {
-				return function.Credentials{}, errors.New("the role does not trust Lambda")
+				return errors.New("the role does not trust Lambda")
 			}
+			return nil
+		},
+		Credentials: func(context.Context, string, string, string) (function.Credentials, error) {
 			return function.Credentials{AccessKeyID: "ASIAX", Secret: "s", SessionToken: "t", Expires: time.Now().Add(time.Hour)}, nil
 		},
 		Log: func(_ context.Context, _ arn.Place, group, _ string, lines []function.Line) error {

@@ -93,8 +93,15 @@ func (p *pool) drop(f *Function) {
 	}
 	p.mu.Unlock()
 	for _, i := range gone {
-		i.Stop()
+		p.end(i)
 	}
+}
+
+func (p *pool) end(i *instance) {
+	i.Stop()
+	p.mu.Lock()
+	delete(p.access, i.access)
+	p.mu.Unlock()
 }
 
 // RunOf returns the run that an access key belongs to while it lasts: what calls the API
@@ -229,7 +236,7 @@ func (s *Functions) take(ctx context.Context, f *Function) (*instance, error) {
 		if i.Alive() && s.now().Before(i.ends) {
 			return i, nil
 		}
-		s.end(i)
+		s.pool.end(i)
 	}
 	return s.start(ctx, f, key)
 }
@@ -401,14 +408,7 @@ func (s *Functions) put(i *instance, err error) {
 		return
 	}
 	p.mu.Unlock()
-	s.end(i)
-}
-
-func (s *Functions) end(i *instance) {
-	i.Stop()
-	s.pool.mu.Lock()
-	delete(s.pool.access, i.access)
-	s.pool.mu.Unlock()
+	s.pool.end(i)
 }
 
 // Run ends workers that nobody uses, and sweeps, until ctx ends; then it ends them all.
@@ -451,6 +451,6 @@ func (s *Functions) reap(before time.Time) {
 	}
 	p.mu.Unlock()
 	for _, i := range gone {
-		s.end(i)
+		s.pool.end(i)
 	}
 }

@@ -37,15 +37,15 @@ const (
 // known, which functions are told.
 func (s *Server) openEvents(ctx context.Context, master *secret.Master) error {
 	s.logs = logs.New(s.db, master, nil, s.log)
-	o := function.Options{Logger: s.log, Log: s.functionLog, Later: s.functionLater, Credentials: s.functionRole, URL: s.Endpoint()}
+	o := function.Options{Logger: s.log, Log: s.functionLog, Later: s.functionLater, MayAssume: s.mayAssume, Credentials: s.functionRole, URL: s.Endpoint()}
 	if err := s.openSandbox(&o); err != nil {
 		return err
 	}
 	s.functions = function.New(s.db, master, o)
-	webhooks := newWebhookReceiver(func(ctx context.Context, arn string) (*bus.Destination, *bus.Connection, error) {
+	endpoint := func(ctx context.Context, arn string) (*bus.Destination, *bus.Connection, error) {
 		return s.bus.Endpoint(ctx, arn)
-	},
-		egress.New(egress.Options{Trusted: s.cfg.WebhookHosts}))
+	}
+	webhooks := newWebhookReceiver(endpoint, egress.New(egress.Options{Trusted: s.cfg.WebhookHosts}))
 	var err error
 	s.bus, err = bus.New(ctx, s.db, master, s.outbox, bus.Options{Log: s.log, Expand: s.trail.Expand, Holds: []string{"lambda:function"}, PollEvery: s.pollEvery(),
 		Receivers: map[string]bus.Receiver{"lambda:function": functionReceiver{s.functions}, "logs:log-group": logReceiver{s.logs}, "events:api-destination": webhooks}})
@@ -136,11 +136,12 @@ func (s *Server) serveFunctions() *http.Server {
 	return srv
 }
 
+func (s *Server) mayAssume(ctx context.Context, role, source string) error {
+	_, err := s.identity.ServiceRole(ctx, role, lambdaService, source)
+	return err
+}
+
 func (s *Server) functionRole(ctx context.Context, role, source, session string) (function.Credentials, error) {
-	if session == "check" {
-		_, err := s.identity.ServiceRole(ctx, role, lambdaService, source)
-		return function.Credentials{}, err
-	}
 	c, err := s.identity.ServiceSession(ctx, role, lambdaService, source, session, roleTime)
 	return function.Credentials{AccessKeyID: c.AccessKeyID, Secret: c.Secret, SessionToken: c.SessionToken, Expires: c.Expires}, err
 }
@@ -161,10 +162,9 @@ func (s *Server) functionLog(ctx context.Context, p arn.Place, group, stream str
 const asyncRetries = 2
 
 func (s *Server) functionLater(ctx context.Context, p arn.Place, target string, payload []byte, c *function.EventConfig) error {
-	t := &bus.Target{ID: "invoke", ARN: target, Retries: c.Retries, Age: c.Age, DeadLetter: c.OnFailure}
-	if t.Retries < 0 {
-		t.Retries = asyncRetries
-	}
+	// How often a failed run is repeated, the receiver decides; what fails before the
+	// function runs is tried for as long as the event may wait.
+	t := &bus.Target{ID: "invoke", ARN: target, Retries: -1, Age: c.Age, DeadLetter: c.OnFailure}
 	return s.bus.Send(ctx, p, t, payload)
 }
 
@@ -196,6 +196,8 @@ func (r functionReceiver) Deliver(ctx context.Context, d *bus.Delivery) (string,
 	switch code := function.CodeOf(err); {
 	case code == function.NotFound || code == function.RequestTooLarge || code == function.InvalidContent:
 		return "", &bus.Final{Err: err}
+	case code == function.TooManyRequests:
+		return "", &bus.Busy{Err: err}
 	case err != nil:
 		return "", err
 	case out.FunctionError == "":

@@ -40,6 +40,20 @@ func BenchmarkRecord(b *testing.B) {
 			t.Record(x, c, 0, nil)
 		}
 	})
+	b.Run("changes", func(b *testing.B) { // of several at a time
+		b.ReportAllocs()
+		b.SetParallelism(8)
+		b.RunParallel(func(p *testing.PB) {
+			for p.Next() {
+				c := call(here, here.Account, "PutImage", "team/app", false)
+				x := t.Prepare(ctx, c)
+				if err := db.WriteRelaxed(x, func(*sqldb.Tx) error { return nil }); err != nil {
+					b.Fatal(err)
+				}
+				t.Record(x, c, 0, nil)
+			}
+		})
+	})
 	b.Run("change-without", func(b *testing.B) {
 		for b.Loop() {
 			if err := db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {

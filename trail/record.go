@@ -134,6 +134,19 @@ func (r *Record) detail() object {
 	return o
 }
 
+// head gives members of the detail that rules tell records apart by.
+func (r *Record) head(name string) (string, bool) {
+	switch name {
+	case "eventName":
+		return r.Name, true
+	case "eventSource":
+		return r.Source, true
+	case "errorCode":
+		return r.ErrorCode, true
+	}
+	return "", false
+}
+
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
 func (r *Record) identity() object {

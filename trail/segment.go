@@ -45,7 +45,7 @@ func (t *Trail) sealOne(ctx context.Context, p arn.Place, until int64) (sealed b
 			rows = append(rows, &row{record: r, body: r.encode()})
 		}
 	}
-	s, err := segment(rows)
+	s, err := t.segment(rows)
 	if err != nil {
 		return false, err
 	}
@@ -67,7 +67,7 @@ func (t *Trail) sealOne(ctx context.Context, p arn.Place, until int64) (sealed b
 var errCrowded = errors.New("records were added to those that were to be sealed")
 
 // segment makes a segment of records, which it sorts by time.
-func segment(list []*row) (*segmentRow, error) {
+func (t *Trail) segment(list []*row) (*segmentRow, error) {
 	slices.SortFunc(list, func(a, b *row) int {
 		if keyOf(a.record).before(keyOf(b.record)) {
 			return -1
@@ -75,10 +75,16 @@ func segment(list []*row) (*segmentRow, error) {
 		return 1
 	})
 	var b bytes.Buffer
-	w, err := flate.NewWriter(&b, flate.BestSpeed)
-	if err != nil {
-		return nil, err
+	w, ok := t.deflaters.Get().(*flate.Writer) // making one costs as much as using it
+	if ok {
+		w.Reset(&b)
+	} else {
+		var err error
+		if w, err = flate.NewWriter(&b, flate.BestSpeed); err != nil {
+			return nil, err
+		}
 	}
+	defer t.deflaters.Put(w)
 	type kind struct{ name, source, user, key, target string }
 	seen, attributes := map[kind]bool{}, map[string]bool{}
 	for _, x := range list {

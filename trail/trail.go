@@ -101,7 +101,9 @@ type Trail struct {
 	dropped atomic.Int64
 	denials tokens
 	flushMu sync.Mutex
-	open    sync.Map // id of a written record whose response is not known yet -> chan struct{}
+	// deflaters are *flate.Writer.
+	deflaters sync.Pool
+	open      sync.Map // id of a written record whose response is not known yet -> chan struct{}
 }
 
 var _ gate.Recorder = (*Trail)(nil)
@@ -210,7 +212,7 @@ func (t *Trail) write(ctx context.Context, batch, updates []*Record) error {
 			rows = append(rows, list...)
 			continue
 		}
-		s, err := segment(list)
+		s, err := t.segment(list)
 		if err != nil {
 			return err
 		}

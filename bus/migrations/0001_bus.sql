@@ -71,6 +71,7 @@ create table deliveries (
 	lane       bigint not null, -- first attempts of a lane are in order; 0 for none
 	state      bigint not null,
 	attempts   bigint not null,
+	turned     bigint not null, -- attempts that found the receiver too busy
 	next_at    bigint not null, -- pending: not before; running: lease until
 	fence      bigint not null,
 	created_at bigint not null,

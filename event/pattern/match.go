@@ -72,12 +72,31 @@ func leaf(list []matcher, v any) bool {
 }
 
 // Could tells whether an event with a source and detail-type could match, whatever
-// else it holds.
-func (p *Pattern) Could(source, detailType string) bool {
-	known := map[string]string{"source": source, "detail-type": detailType}
+// else it holds. head, unless it is nil, gives the members of the detail that are known
+// already: a text, "" where there is no such member.
+func (p *Pattern) Could(source, detailType string, head func(name string) (value string, known bool)) bool {
 	for i := range p.root.fields {
 		f := &p.root.fields[i]
-		if value, ok := known[f.name]; ok && f.node == nil && !leaf(f.any, value) {
+		switch {
+		case f.name == "source" && f.node == nil && !leaf(f.any, source), f.name == "detail-type" && f.node == nil && !leaf(f.any, detailType):
+			return false
+		case f.name == "detail" && f.node != nil && head != nil && !f.node.could(head):
+			return false
+		}
+	}
+	return true
+}
+
+func (n *node) could(head func(name string) (value string, known bool)) bool {
+	for i := range n.fields {
+		f := &n.fields[i]
+		if f.node != nil {
+			continue
+		}
+		value, known := head(f.name)
+		switch {
+		case !known:
+		case value == "" && !leaf(f.any, absent{}), value != "" && !leaf(f.any, value):
 			return false
 		}
 	}

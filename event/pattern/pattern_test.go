@@ -95,8 +95,31 @@ func TestCould(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !p.Could("aws.ecr", "anything") || p.Could("aws.iam", "anything") {
+	if !p.Could("aws.ecr", "anything", nil) || p.Could("aws.iam", "anything", nil) {
 		t.Error("the source was not looked at, or more than it")
+	}
+	head := func(name string) (string, bool) {
+		value, known := map[string]string{"eventName": "PutImage", "errorCode": ""}[name]
+		return value, known
+	}
+	for text, want := range map[string]bool{
+		`{"detail":{"eventName":["PutImage"]}}`:                                                    true,
+		`{"detail":{"eventName":[{"prefix":"Put"}],"requestParameters":{"repositoryName":["x"]}}}`: true,
+		`{"detail":{"eventName":["DeleteRepository"]}}`:                                            false,
+		`{"detail":{"eventName":["PutImage"],"errorCode":["E"]}}`:                                  false,
+		`{"detail":{"errorCode":[{"exists":false}]}}`:                                              true,
+		`{"detail":{"errorCode":[{"exists":true}]}}`:                                               false,
+		`{"detail":{"other":["x"]}}`:                                                               true,
+		`{"detail":{"$or":[{"eventName":["x"]},{"eventName":["y"]}]}}`:                             true, // not looked at
+		`{"detail-type":["other"],"detail":{"eventName":["PutImage"]}}`:                            false,
+	} {
+		p, err := pattern.Parse(text)
+		if err != nil {
+			t.Fatal(text, err)
+		}
+		if p.Could("aws.ecr", "anything", head) != want {
+			t.Errorf("%s: want %v", text, want)
+		}
 	}
 	if !p.Mentions("detail", "responseElements") || p.Mentions("detail", "requestParameters") {
 		t.Error("Mentions is wrong")
@@ -119,6 +142,6 @@ func FuzzPattern(f *testing.F) {
 		if e, err := pattern.Decode([]byte(event)); err == nil {
 			p.Match(e)
 		}
-		p.Could("aws.ecr", event)
+		p.Could("aws.ecr", event, func(name string) (string, bool) { return event, len(name)%2 == 0 })
 	})
 }

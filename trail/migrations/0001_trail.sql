@@ -11,7 +11,7 @@ create table trail_recent (
 	access_key {text} not null,
 	body       {text} not null, -- JSON
 	primary key (account, region, at, id)
-){norowid};
+);
 
 -- Older records, and those that came many at once, compressed.
 create table trail_segments (
