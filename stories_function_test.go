@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	// What the functions under testdata import, where the go command does not look.
+	_ "github.com/aws/aws-lambda-go/lambda"
+	_ "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/berth-registry/berth/internal/berthtest"

@@ -137,7 +137,7 @@ const (
 	enabled    = "ENABLED"
 )
 
-var resourceName = regexp.MustCompile(`^[.\-_A-Za-z0-9]{1,64}$`)
+var resourceName = regexp.MustCompile(`^[.\-_A-Za-z0-9]+$`)
 
 // maxResources bounds the resources of a kind in a region of an account.
 const maxResources = 1000
@@ -158,7 +158,7 @@ func errMissing(kind Kind, name string) error {
 // AlreadyExists, LimitExceeded, InvalidPattern, NotFound.
 func (b *Bus) Create(ctx context.Context, x Any) error {
 	r := x.common()
-	if !resourceName.MatchString(r.Name) {
+	if len(r.Name) > 64 || !resourceName.MatchString(r.Name) {
 		return fail(Validation, "1 validation error detected: Value '%.80s' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\.\\-_A-Za-z0-9]+", r.Name)
 	}
 	if err := b.checkResource(ctx, x); err != nil {

@@ -42,7 +42,7 @@ func (s *Functions) check(ctx context.Context, f *Function) error {
 		}
 	}
 	switch {
-	case !functionName.MatchString(f.Name):
+	case len(f.Name) > 64 || !functionName.MatchString(f.Name):
 		return fail(InvalidParameter, "1 validation error detected: Value '%.100s' at 'functionName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9-_]{1,64}", f.Name)
 	case !roleARN.MatchString(f.Role):
 		return fail(InvalidParameter, "1 validation error detected: Value '%.200s' at 'role' failed to satisfy constraint: Member must satisfy regular expression pattern: arn:(aws[a-zA-Z-]*)?:iam::\\d{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+", f.Role)
@@ -56,8 +56,9 @@ func (s *Functions) check(ctx context.Context, f *Function) error {
 		return fail(InvalidParameter, "The handler must be given for the runtime %s.", f.Runtime)
 	case f.Runtime == "":
 		return fail(InvalidParameter, "Runtime and Handler are mandatory parameters for functions created with deployment packages.")
-	case s.box == nil:
-		return fail(InvalidParameter, "Functions cannot run on this server: %v", s.options.Why)
+	}
+	if err := s.able(); err != nil {
+		return fail(InvalidParameter, "Functions cannot run on this server: %v", err)
 	}
 	if err := s.box.Check(f.Runtime); err != nil {
 		return fail(InvalidParameter, "The runtime %s cannot run on this server: %v", f.Runtime, err)
@@ -70,6 +71,14 @@ func (s *Functions) check(ctx context.Context, f *Function) error {
 		return &Error{Code: InvalidParameter, Message: "The role defined for the function cannot be assumed by Lambda.", Err: err}
 	}
 	return nil
+}
+
+// able fails if functions cannot run on this server, and says what is missing.
+func (s *Functions) able() error {
+	if s.box == nil {
+		return errors.New("they are switched off (--functions=off)")
+	}
+	return s.box.Prepare()
 }
 
 // touch gives a changed configuration its revision.
@@ -308,7 +317,7 @@ func (s *Functions) PutAlias(ctx context.Context, p arn.Place, name string, a *A
 	if err != nil {
 		return err
 	}
-	if !aliasName.MatchString(a.Name) || version(a.Name) > 0 {
+	if len(a.Name) > 128 || !functionName.MatchString(a.Name) || version(a.Name) > 0 {
 		return fail(InvalidParameter, "1 validation error detected: Value '%.150s' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: (?!^[0-9]+$)([a-zA-Z0-9-_]+)", a.Name)
 	}
 	versions := append(slices.Collect(maps.Keys(a.Weights)), a.Version)

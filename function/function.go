@@ -182,9 +182,8 @@ type Line struct {
 
 // Options configures Functions.
 type Options struct {
-	// Box makes sandboxes; nil when there are none, and then Why says why.
+	// Box makes sandboxes; nil when functions are switched off.
 	Box *worker.Box
-	Why error
 	// MayAssume fails if Lambda may not act with a role for a function, and Credentials
 	// makes a session of it.
 	MayAssume   func(ctx context.Context, role, function string) error
@@ -245,8 +244,7 @@ func (f *Functions) OpenPageToken(query, token string, key any) error {
 }
 
 var (
-	functionName = regexp.MustCompile(`^[a-zA-Z0-9-_]{1,64}$`)
-	aliasName    = regexp.MustCompile(`^[a-zA-Z0-9-_]{1,128}$`)
+	functionName = regexp.MustCompile(`^[a-zA-Z0-9-_]+$`)
 	envName      = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]*$`)
 	roleARN      = regexp.MustCompile(`^arn:aws:iam::\d{12}:role/[a-zA-Z_0-9+=,.@\-/]+$`)
 )

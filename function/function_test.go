@@ -272,6 +272,7 @@ func TestRefused(t *testing.T) {
 		want   function.Code
 	}{
 		"name":               {func(f *function.Function) { f.Name = "a b" }, good, function.InvalidParameter},
+		"name's length":      {func(f *function.Function) { f.Name = strings.Repeat("x", 65) }, good, function.InvalidParameter},
 		"role":               {func(f *function.Function) { f.Role = "runner" }, good, function.InvalidParameter},
 		"role of another":    {func(f *function.Function) { f.Role = "arn:aws:iam::000000000034:role/runner" }, good, function.InvalidParameter},
 		"role without trust": {func(f *function.Function) { f.Role += "2" }, good, function.InvalidParameter},

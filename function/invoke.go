@@ -138,8 +138,8 @@ func (s *Functions) Check(ctx context.Context, in *Invocation, async bool) (*Fun
 	if len(in.Payload) > 0 && !json.Valid(in.Payload) {
 		return nil, fail(InvalidContent, "Could not parse request body into json: Could not parse payload into json")
 	}
-	if s.box == nil {
-		return nil, fail(ServiceFailed, "Functions cannot run on this server: %v", s.options.Why)
+	if err := s.able(); err != nil {
+		return nil, fail(ServiceFailed, "Functions cannot run on this server: %v", err)
 	}
 	return f, nil
 }
@@ -411,8 +411,14 @@ func (s *Functions) put(i *instance, err error) {
 	s.pool.end(i)
 }
 
-// Run ends workers that nobody uses, and sweeps, until ctx ends; then it ends them all.
+// Run looks whether functions can run here, ends workers that nobody uses, and sweeps,
+// until ctx ends; then it ends them all.
 func (s *Functions) Run(ctx context.Context) {
+	if s.box != nil { // here, since it takes longer than the rest of the server's start
+		if err := s.box.Prepare(); err != nil {
+			s.log.Warn("functions cannot run here", "reason", err)
+		}
+	}
 	t, sweep := time.NewTicker(time.Minute), time.NewTicker(time.Hour)
 	defer t.Stop()
 	defer sweep.Stop()

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/secret"
@@ -98,8 +99,8 @@ const (
 var retentions = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
 
 var (
-	groupName  = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)
-	streamName = regexp.MustCompile(`^[^:*]{1,512}$`)
+	groupName  = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]+$`)
+	streamName = regexp.MustCompile(`^[^:*]+$`)
 )
 
 // Group is a log group.
@@ -198,7 +199,7 @@ func newID() int64 {
 
 // CreateGroup makes a group: AlreadyExists, InvalidParameter, LimitExceeded.
 func (l *Logs) CreateGroup(ctx context.Context, g *Group) error {
-	if !groupName.MatchString(g.Name) {
+	if len(g.Name) > 512 || !groupName.MatchString(g.Name) {
 		return fail(InvalidParameter, "1 validation error detected: Value '%.100s' at 'logGroupName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+", g.Name)
 	}
 	if len(g.Tags) > maxTags {
@@ -261,7 +262,7 @@ func (l *Logs) UpdateGroup(ctx context.Context, p arn.Place, name string, fn fun
 
 // CreateStream makes a stream: NotFound, AlreadyExists, InvalidParameter.
 func (l *Logs) CreateStream(ctx context.Context, p arn.Place, group, name string) error {
-	if !streamName.MatchString(name) {
+	if utf8.RuneCountInString(name) > 512 || !streamName.MatchString(name) {
 		return fail(InvalidParameter, "1 validation error detected: Value '%.100s' at 'logStreamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [^:*]*", name)
 	}
 	g, err := l.Group(ctx, p, group)

@@ -37,6 +37,7 @@ func TestLogs(t *testing.T) {
 		}
 		code(t, l.CreateGroup(ctx, &logs.Group{Place: here, Name: "/g"}), logs.AlreadyExists)
 		code(t, l.CreateGroup(ctx, &logs.Group{Place: here, Name: "a b"}), logs.InvalidParameter)
+		code(t, l.CreateGroup(ctx, &logs.Group{Place: here, Name: strings.Repeat("x", 513)}), logs.InvalidParameter)
 		entry := func(ago time.Duration, text string) logs.Entry { return logs.Entry{At: now.Add(-ago), Message: text} }
 		_, err := l.Put(ctx, here, "/g", "s", []logs.Entry{entry(0, "x")})
 		code(t, err, logs.NotFound)
@@ -47,6 +48,8 @@ func TestLogs(t *testing.T) {
 		}
 		code(t, l.CreateStream(ctx, here, "/g", "s"), logs.AlreadyExists)
 		code(t, l.CreateStream(ctx, here, "/g", "a:b"), logs.InvalidParameter)
+		code(t, l.CreateStream(ctx, here, "/g", strings.Repeat("é", 513)), logs.InvalidParameter)
+		code(t, l.CreateStream(ctx, here, "/g", strings.Repeat("é", 512)), "")
 		_, err = l.Put(ctx, here, "/g", "s", []logs.Entry{entry(0, "b"), entry(time.Second, "a")})
 		code(t, err, logs.InvalidParameter)
 		rejected, err := l.Put(ctx, here, "/g", "s", []logs.Entry{entry(30*24*time.Hour, "old"), entry(2*time.Second, "one"), entry(time.Second, "tw\x00o\xff"), entry(-3*time.Hour, "new")})

@@ -22,8 +22,8 @@ type cache struct {
 	all    uint64
 }
 
-// cacheKey names a value: what 'i'mage by reference, 'l'ayer by digest or account
-// 's'etting by name.
+// cacheKey names a value: what 'i'mage by reference, 'l'ayer by digest, account
+// 's'etting by name or 'h'ome of uploads.
 type cacheKey struct {
 	place arn.Place
 	repo  string

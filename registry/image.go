@@ -66,15 +66,15 @@ func (r *Registry) PutImage(ctx context.Context, n NewImage) (*Put, error) {
 	if n.Digest != "" && !digest.Valid(n.Digest) {
 		return nil, fail(DigestInvalid, "'%.150s' is not a digest", n.Digest)
 	}
-	m, err := manifest.Parse(n.MediaType, n.Body)
+	m, sum, err := r.recent.Parse(n.MediaType, n.Body)
 	if err != nil {
 		return nil, &Error{Code: ManifestInvalid, Message: err.Error()}
 	}
 	dgst := n.Digest
 	if dgst == "" {
-		dgst = digest.SHA256(n.Body)
-	} else if !digest.Matches(n.Body, dgst) {
-		return nil, fail(ImageDigestDoesNotMatch, "The manifest has the digest %s, not %s", digest.SHA256(n.Body), dgst)
+		dgst = sum
+	} else if dgst != sum && !digest.Matches(n.Body, dgst) {
+		return nil, fail(ImageDigestDoesNotMatch, "The manifest has the digest %s, not %s", sum, dgst)
 	}
 	put := &Put{Image: Image{Digest: dgst, MediaType: m.MediaType, ArtifactType: m.ArtifactType, ConfigType: m.ConfigType, Size: m.Size,
 		PushedAt: r.now().UTC().Truncate(time.Microsecond), PushedBy: n.Principal.ARN, Body: n.Body, origin: n.Origin}}

@@ -28,6 +28,7 @@ import (
 	"github.com/berth-registry/berth/blob"
 	"github.com/berth-registry/berth/event"
 	"github.com/berth-registry/berth/internal/fresh"
+	"github.com/berth-registry/berth/registry/manifest"
 	"github.com/berth-registry/berth/secret"
 	"github.com/berth-registry/berth/sqldb"
 )
@@ -106,6 +107,7 @@ type Registry struct {
 	pulls   pulls
 	leases  leases
 	cache   *cache
+	recent  manifest.Recent
 	guards  *fresh.Cache[guardKey, guard]
 }
 

@@ -124,12 +124,12 @@ type Further func(ctx context.Context, action string, act func(context.Context) 
 // has the right to create it; else Options.Missing may wait until something creates
 // it. Errors: further's, RepositoryNotFound, LimitExceeded, StorageFull.
 func (r *Registry) StartUpload(ctx context.Context, p arn.Place, name string, by arn.Principal, further Further) (UploadRef, error) {
-	repo, err := r.Repository(ctx, p, name)
+	repo, err := r.home(ctx, p, name)
 	if CodeOf(err) == RepositoryNotFound {
 		if err := r.createOnPush(ctx, p, name, further); err != nil {
 			return UploadRef{}, err
 		}
-		repo, err = r.Repository(ctx, p, name)
+		repo, err = r.home(ctx, p, name)
 	}
 	if err != nil {
 		return UploadRef{}, err
@@ -138,12 +138,12 @@ func (r *Registry) StartUpload(ctx context.Context, p arn.Place, name string, by
 		return UploadRef{}, fail(LimitExceeded, "The account has %d uploads open, %d are allowed. Finish or cancel some, or wait until they expire.",
 			r.limits.Uploads, r.limits.Uploads)
 	}
-	up, err := r.blobs.Begin(repo.KMSKey)
+	up, err := r.blobs.Begin(repo.kmsKey)
 	if err != nil {
 		return UploadRef{}, storage(err)
 	}
 	now := r.now()
-	s := &session{ref: UploadRef{p, name, uuid.NewString(), by.ARN}, repo: repo.ID, started: now, used: now, up: up}
+	s := &session{ref: UploadRef{p, name, uuid.NewString(), by.ARN}, repo: repo.id, started: now, used: now, up: up}
 	if !r.db.SingleProcess() { // the next request may reach another node
 		if err := r.save(ctx, s); err != nil {
 			return UploadRef{}, err
@@ -151,6 +151,27 @@ func (r *Registry) StartUpload(ctx context.Context, p arn.Place, name string, by
 	}
 	r.live.add(s)
 	return s.ref, nil
+}
+
+// home is what an upload needs of its repository; it never changes.
+type home struct {
+	id     int64
+	kmsKey string
+}
+
+func (r *Registry) home(ctx context.Context, p arn.Place, name string) (home, error) {
+	key := cacheKey{place: p, repo: name, kind: 'h'}
+	v, ticket := r.cache.get(key)
+	if h, ok := v.(home); ok {
+		return h, nil
+	}
+	repo, err := r.Repository(ctx, p, name)
+	if err != nil {
+		return home{}, err
+	}
+	h := home{repo.ID, repo.KMSKey}
+	r.cache.put(key, ticket, h, len(name)+len(h.kmsKey))
+	return h, nil
 }
 
 // take finds an upload and locks it for the caller: UploadNotFound, UploadBusy.

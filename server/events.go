@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -64,20 +63,13 @@ func (s *Server) pollEvery() time.Duration {
 // openSandbox finds out how functions can run here.
 func (s *Server) openSandbox(o *function.Options) error {
 	if s.cfg.Functions == FunctionsOff {
-		o.Why = errors.New("they are switched off (--functions=off)")
 		return nil
 	}
 	dir, err := s.functionDir()
 	if err != nil {
 		return err
 	}
-	o.Box, err = worker.NewBox(dir, worker.BoxOptions{Unsandboxed: s.cfg.Functions == FunctionsUnsandboxed})
-	if errors.Is(err, worker.ErrNoSandbox) {
-		o.Why = err
-		s.log.Warn("functions cannot run here", "reason", err)
-		return os.RemoveAll(dir)
-	}
-	if err != nil {
+	if o.Box, err = worker.NewBox(dir, worker.BoxOptions{Unsandboxed: s.cfg.Functions == FunctionsUnsandboxed}); err != nil {
 		return err
 	}
 	s.box = o.Box

@@ -94,9 +94,10 @@ type errAlready struct{ error }
 
 func (e errAlready) Unwrap() error { return e.error }
 
-// write1 is Write without hooks of the context, for the schema's own changes.
+// write1 is WriteRelaxed without hooks of the context, for the schema's own changes:
+// whatever relies on them is flushed with them, and a crash before is a new start.
 func (db *DB) write1(ctx context.Context, fn func(*Tx) error) error {
-	return db.transact(context.WithValue(ctx, hookKey{}, nil), fn, false)
+	return db.transact(context.WithValue(ctx, hookKey{}, nil), fn, true)
 }
 
 // migrations reads the files in order and checks that none is missing.

@@ -241,6 +241,9 @@ func checkFunctions() []finding {
 		return []finding{warning("functions", err.Error(), "")}
 	}
 	box, err := worker.NewBox(dir, worker.BoxOptions{})
+	if err == nil {
+		err = box.Prepare()
+	}
 	if err != nil {
 		return []finding{warning("functions", "no sandbox", strings.TrimPrefix(err.Error(), worker.ErrNoSandbox.Error()+": "))}
 	}

@@ -163,30 +163,3 @@ func sandboxed(t *testing.T, b *worker.Box) string {
 	}
 	return string(out)
 }
-
-// BenchmarkColdStart is how long the first invocation of a function takes.
-func BenchmarkColdStart(b *testing.B) {
-	x := box(b)
-	spec, _ := python(b, x, "def handler(event, context):\n    return 1\n")
-	for b.Loop() {
-		w := start(b, x, spec)
-		if _, err := invoke(b, w, "{}", 10*time.Second); err != nil {
-			b.Fatal(err)
-		}
-		b.StopTimer()
-		w.Stop()
-		b.StartTimer()
-	}
-}
-
-// BenchmarkWarm is how long a further one takes.
-func BenchmarkWarm(b *testing.B) {
-	x := box(b)
-	spec, _ := python(b, x, "def handler(event, context):\n    return 1\n")
-	w := start(b, x, spec)
-	for b.Loop() {
-		if _, err := invoke(b, w, "{}", 10*time.Second); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -41,8 +41,12 @@ const (
 // Box makes sandboxes. Make one with NewBox.
 type Box struct {
 	dir     string // of the workers' sockets, and of the bootstraps
-	bwrap   string // "" when functions run without a sandbox
+	program string // "" for this one
+	bare    bool   // without a sandbox
+	bwrap   string // "" then
 	self    string // this program
+	prepare sync.Once
+	err     error // of prepare
 	python  *interpreter
 	pyErr   error
 	pyOnce  sync.Once
@@ -61,36 +65,41 @@ type BoxOptions struct {
 	Program string
 }
 
-// NewBox looks for what sandboxes need: bubblewrap, and user namespaces. dir must not
-// exist or be empty. ErrNoSandbox.
+// NewBox makes a box in a directory that does not exist or is empty.
 func NewBox(dir string, o BoxOptions) (*Box, error) {
-	b := &Box{dir: dir, nextUID: firstUID}
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return nil, err
-	}
-	var err error
-	if b.self, err = copySelf(o.Program, dir); err != nil {
-		return nil, err
+	return &Box{dir: dir, program: o.Program, bare: o.Unsandboxed, nextUID: firstUID}, os.MkdirAll(dir, 0o711)
+}
+
+// Prepare looks for what sandboxes need, bubblewrap and user namespaces, and lays out
+// what they share. It does so once; whatever needs it calls it, too. ErrNoSandbox.
+func (b *Box) Prepare() error {
+	b.prepare.Do(func() { b.err = b.layOut() })
+	return b.err
+}
+
+func (b *Box) layOut() (err error) {
+	if b.self, err = copySelf(b.program, b.dir); err != nil {
+		return err
 	}
 	for name, text := range map[string][]byte{"bootstrap.py": pythonBootstrap, "bootstrap.mjs": nodeBootstrap} {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil { //nolint:gosec // it is no secret
-			return nil, err
+		if err := os.WriteFile(filepath.Join(b.dir, name), text, 0o644); err != nil { //nolint:gosec // it is no secret
+			return err
 		}
 	}
-	if o.Unsandboxed {
-		return b, nil
+	if b.bare {
+		return nil
 	}
 	if b.bwrap, err = exec.LookPath("bwrap"); err != nil {
-		return nil, fmt.Errorf("%w: bubblewrap (bwrap) is not installed; install the package bubblewrap, or start with --functions=unsandboxed if all who may create functions may also run programs here", ErrNoSandbox)
+		return fmt.Errorf("%w: bubblewrap (bwrap) is not installed; install the package bubblewrap, or start with --functions=unsandboxed if all who may create functions may also run programs here", ErrNoSandbox)
 	}
 	probe := exec.Command(b.bwrap, append(b.namespaces(), "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
 		"--proc", "/proc", "/usr/bin/true")...)
 	probe.SysProcAttr = b.credential()
 	if out, err := probe.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%w: bubblewrap does not work (%s); allow user namespaces for this user, or start with --functions=unsandboxed if all who may create functions may also run programs here", ErrNoSandbox,
+		return fmt.Errorf("%w: bubblewrap does not work (%s); allow user namespaces for this user, or start with --functions=unsandboxed if all who may create functions may also run programs here", ErrNoSandbox,
 			strings.TrimSpace(string(out)))
 	}
-	return b, nil
+	return nil
 }
 
 // copySelf puts the program where the users of sandboxes can read it.
@@ -119,7 +128,10 @@ func copySelf(program, dir string) (string, error) {
 func (b *Box) Dir() string { return b.dir }
 
 // Close removes what the box has made.
-func (b *Box) Close() error { return os.RemoveAll(b.dir) }
+func (b *Box) Close() error {
+	b.prepare.Do(func() { b.err = os.ErrClosed })
+	return os.RemoveAll(b.dir)
+}
 
 func (b *Box) namespaces() []string {
 	return []string{"--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv", "--uid", strconv.Itoa(insideID),
@@ -144,8 +156,8 @@ var system = []string{"/usr", "/etc/ssl", "/etc/ca-certificates", "/etc/alternat
 
 // command makes the command that runs the runtime of a worker.
 func (b *Box) command(w *Worker, runtime, extra []string) *exec.Cmd {
-	inner := append(initArguments(w, b.bwrap != ""), runtime...)
-	if b.bwrap == "" {
+	inner := append(initArguments(w, !b.bare), runtime...)
+	if b.bare {
 		cmd := exec.Command(b.self, inner...)
 		cmd.Dir, cmd.Env, cmd.SysProcAttr = w.spec.Code, environment(w.spec.Env), &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 		return cmd
@@ -230,7 +242,7 @@ var ErrRuntime = errors.New("runtime not supported")
 // runtime finds the command of a runtime, and what it needs of the host.
 func (b *Box) runtime(spec Spec) (command, extra []string, err error) {
 	task, bootstraps := "/var/task", "/var/runtime"
-	if b.bwrap == "" {
+	if b.bare {
 		task, bootstraps = spec.Code, b.dir
 	}
 	switch {
@@ -258,6 +270,9 @@ func (b *Box) runtime(spec Spec) (command, extra []string, err error) {
 
 // Check tells whether functions of a runtime can run here, and if not what is missing.
 func (b *Box) Check(runtime string) error {
+	if err := b.Prepare(); err != nil {
+		return err
+	}
 	_, _, err := b.runtime(Spec{Runtime: runtime, Handler: "x"})
 	return err
 }

@@ -119,6 +119,9 @@ var (
 
 // Start starts a process in the sandbox. It does not wait for the runtime.
 func (b *Box) Start(spec Spec) (*Worker, error) {
+	if err := b.Prepare(); err != nil {
+		return nil, err
+	}
 	command, extra, err := b.runtime(spec)
 	if err != nil {
 		return nil, err
