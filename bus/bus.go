@@ -29,13 +29,7 @@ import (
 var migrations embed.FS
 
 // Migrations holds the plane's schema for sqldb.Migrate.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return sub
-}
+func Migrations() fs.FS { return migrations }
 
 // Limits are EventBridge's quotas.
 type Limits struct {
@@ -79,8 +73,9 @@ func (f *Final) Error() string { return f.Err.Error() }
 // Unwrap serves errors.Is.
 func (f *Final) Unwrap() error { return f.Err }
 
-// Busy is the failure of a delivery that the receiver had no room for. It does not
-// count among the attempts that a target allows, and a push goes on waiting.
+// Busy is the failure of a delivery that the receiver had no room for. It counts as no
+// attempt: neither among those that a target allows nor as the first one, for which a
+// push and the next event of its lane wait.
 type Busy struct{ Err error }
 
 func (f *Busy) Error() string { return f.Err.Error() }

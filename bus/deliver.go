@@ -37,7 +37,7 @@ const (
 
 // Run matches and delivers until ctx ends; then it waits for what is under way.
 func (b *Bus) Run(ctx context.Context) {
-	before := micros(b.now())
+	before := sqldb.Micros(b.now())
 	if b.db.SingleProcess() {
 		before = math.MaxInt64 // whoever was delivering is gone
 	}
@@ -68,9 +68,9 @@ func (b *Bus) Run(ctx context.Context) {
 			b.report(ctx, "replaying events", b.replayAll(ctx))
 		case <-slow.C:
 			b.report(ctx, "keeping deliveries", lanes.renew(ctx))
-			b.report(ctx, "taking up deliveries again", b.recover(ctx, micros(b.now())))
+			b.report(ctx, "taking up deliveries again", b.recover(ctx, sqldb.Micros(b.now())))
 		case <-sweep.C:
-			b.report(ctx, "removing old deliveries", b.sweep(ctx, micros(b.now().Add(-keepFor))))
+			b.report(ctx, "removing old deliveries", b.sweep(ctx, sqldb.Micros(b.now().Add(-keepFor))))
 			b.report(ctx, "removing old events of archives", b.expire(ctx))
 		case <-ctx.Done():
 			return
@@ -127,7 +127,7 @@ func (l *leases) renew(ctx context.Context) error {
 	}
 	return l.b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
 		for _, d := range list {
-			if err := renew(tx, d, micros(l.b.now().Add(lease))); err != nil {
+			if err := renew(tx, d, sqldb.Micros(l.b.now().Add(lease))); err != nil {
 				return err
 			}
 		}
@@ -150,7 +150,7 @@ func (b *Bus) start(ctx context.Context, work *sync.WaitGroup, l *leases) (bool,
 	if room <= 0 {
 		return false, nil
 	}
-	due, err := b.due(ctx, micros(b.now()), busy, room)
+	due, err := b.due(ctx, sqldb.Micros(b.now()), busy, room)
 	if err != nil || len(due) == 0 {
 		return false, err
 	}
@@ -160,7 +160,7 @@ func (b *Bus) start(ctx context.Context, work *sync.WaitGroup, l *leases) (bool,
 	err = b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
 		mine = nil
 		for _, d := range due {
-			ok, err := claim(tx, d, micros(b.now().Add(lease)))
+			ok, err := claim(tx, d, sqldb.Micros(b.now().Add(lease)))
 			if err != nil {
 				return err
 			}
@@ -252,7 +252,7 @@ func (b *Bus) attempt(ctx context.Context, d *pending) (next *pending) {
 	werr := b.db.WriteRelaxed(context.WithoutCancel(ctx), func(tx *sqldb.Tx) error {
 		ended := int64(0)
 		if state != statePending {
-			ended = micros(now)
+			ended = sqldb.Micros(now)
 		}
 		next = nil
 		mine, err := settle(tx, d, state, again, ended, busy, run, failure)
@@ -260,16 +260,17 @@ func (b *Bus) attempt(ctx context.Context, d *pending) (next *pending) {
 			return err
 		}
 		if state == stateFailed && d.Target.DeadLetter != "" {
-			if err := insertDelivery(tx, d.dead(failure), micros(now)); err != nil {
+			if err := insertDelivery(tx, d.dead(failure), sqldb.Micros(now)); err != nil {
 				return err
 			}
 		}
-		if d.attempts == 0 && ctx.Err() != nil { // another one, or the next start, takes it
+		switch {
+		case d.attempts > d.turned || busy && state == statePending: // it let the next one go before, or has yet to
+			return nil
+		case ctx.Err() != nil: // another node, or the next start, takes it
 			return promote(tx, d.lane)
 		}
-		if d.attempts == 0 {
-			next, err = follow(tx, d.lane, micros(now.Add(lease)))
-		}
+		next, err = follow(tx, d.lane, sqldb.Micros(now.Add(lease)))
 		return err
 	})
 	if werr != nil {
@@ -309,7 +310,7 @@ func (b *Bus) after(d *pending, err error, now time.Time) (state int, next int64
 	wait := min(most, b.options.Backoff<<min(d.attempts, 16))
 	wait = wait/2 + rand.N(wait)
 	if at := now.Add(wait); at.Before(d.created.Add(age)) {
-		return statePending, micros(at)
+		return statePending, sqldb.Micros(at)
 	}
 	return stateFailed, 0
 }

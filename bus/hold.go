@@ -14,7 +14,7 @@ import (
 // transaction that would put the event out. It returns the id of the event that is
 // waited for: another one's, when somebody waits for the repository already.
 func (b *Bus) Hold(tx *sqldb.Tx, p arn.Place, repository, eventID string, life time.Duration) (string, error) {
-	return hold(tx, p, repository, eventID, micros(b.now()), micros(b.now().Add(life)))
+	return hold(tx, p, repository, eventID, sqldb.Micros(b.now()), sqldb.Micros(b.now().Add(life)))
 }
 
 // Send queues something for a receiver without a rule: a function's asynchronous
@@ -26,7 +26,7 @@ func (b *Bus) Send(ctx context.Context, p arn.Place, t *Target, payload []byte) 
 		if err := insertPayload(tx, e, json.RawMessage(payload)); err != nil {
 			return err
 		}
-		return insertDelivery(tx, d, micros(b.now()))
+		return insertDelivery(tx, d, sqldb.Micros(b.now()))
 	})
 	b.Wake()
 	return err

@@ -4,15 +4,12 @@ import (
 	"context"
 	"hash/fnv"
 	"slices"
-	"strconv"
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/event"
 	"github.com/berth-registry/berth/event/pattern"
 	"github.com/berth-registry/berth/sqldb"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // ruleSet are the rules and archives in force, as this node knows them.
 type ruleSet struct {
@@ -251,7 +248,7 @@ func (b *Bus) queue(tx *sqldb.Tx, e *event.Event, list []*pending) error {
 		return err
 	}
 	for _, d := range list {
-		if err := insertDelivery(tx, d, micros(b.now())); err != nil {
+		if err := insertDelivery(tx, d, sqldb.Micros(b.now())); err != nil {
 			return err
 		}
 	}
@@ -284,7 +281,7 @@ func (b *Bus) delivery(e *event.Event, r *Rule, t *Target, seq int64) *pending {
 // scheduled makes the events of rules whose time has come.
 func (b *Bus) scheduled(ctx context.Context) error {
 	now := b.now()
-	rules, err := b.dueRules(ctx, micros(now))
+	rules, err := b.dueRules(ctx, sqldb.Micros(now))
 	if err != nil || len(rules) == 0 {
 		return err
 	}
@@ -295,13 +292,13 @@ func (b *Bus) scheduled(ctx context.Context) error {
 		}
 		next := int64(0)
 		if at := s.Next(now); !at.IsZero() {
-			next = micros(at)
+			next = sqldb.Micros(at)
 		}
 		targets, err := b.listTargets(ctx, r.Place, r.Bus, r.Name)
 		if err != nil {
 			return err
 		}
-		e := &event.Event{ID: event.NewID(), Place: r.Place, Bus: r.Bus, Source: "aws.events", DetailType: "Scheduled Event", Time: fromMicros(r.next),
+		e := &event.Event{ID: event.NewID(), Place: r.Place, Bus: r.Bus, Source: "aws.events", DetailType: "Scheduled Event", Time: sqldb.Time(r.next),
 			Resources: []string{r.ARN()}}
 		err = b.db.Write(ctx, func(tx *sqldb.Tx) error {
 			mine, err := takeDue(tx, r, next)

@@ -60,7 +60,7 @@ func (b *Bus) replay(ctx context.Context, v *Replay) error {
 		}
 		var deliveries [][]*pending
 		for _, e := range list {
-			v.LastAt, v.LastID = micros(e.Time), e.ID
+			v.LastAt, v.LastID = sqldb.Micros(e.Time), e.ID
 			e.ID, e.Bus, e.Replay = event.NewID(), on, v.Name
 			var mine []*pending
 			for _, c := range b.matching(e) {
@@ -74,7 +74,7 @@ func (b *Bus) replay(ctx context.Context, v *Replay) error {
 			deliveries = append(deliveries, mine)
 		}
 		if len(list) < batch {
-			v.State, v.EndedAt = Completed, micros(b.now())
+			v.State, v.EndedAt = Completed, sqldb.Micros(b.now())
 		}
 		v.UpdatedAt = b.now().UTC()
 		ok := false
@@ -113,7 +113,7 @@ func (b *Bus) expire(ctx context.Context) error {
 	}
 	for _, a := range list {
 		if a.Retention > 0 {
-			if err := b.expireArchived(ctx, a, micros(b.now().Add(-time.Duration(a.Retention)*24*time.Hour))); err != nil {
+			if err := b.expireArchived(ctx, a, sqldb.Micros(b.now().Add(-time.Duration(a.Retention)*24*time.Hour))); err != nil {
 				return err
 			}
 		}

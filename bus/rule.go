@@ -139,25 +139,37 @@ func (b *Bus) Bus(ctx context.Context, p arn.Place, name string) (*EventBus, err
 		if name == event.DefaultBus {
 			return &EventBus{Place: p, Name: name, Tags: map[string]string{}}, nil
 		}
-		return nil, fail(NotFound, "Event bus %s does not exist.", name)
+		return nil, errBus(name)
 	}
 	return n, err
 }
 
 // UpdateBus applies fn to a bus, which for the default one makes its row: NotFound.
 func (b *Bus) UpdateBus(ctx context.Context, p arn.Place, name string, fn func(*EventBus) error) (*EventBus, error) {
-	n, err := b.Bus(ctx, p, name)
-	if err != nil {
-		return nil, err
-	}
-	return n, b.db.Write(ctx, func(tx *sqldb.Tx) error {
-		if err := fn(n); err != nil {
+	var n *EventBus
+	err := b.db.Write(ctx, func(tx *sqldb.Tx) error {
+		if name == event.DefaultBus {
+			if err := ensureBus(tx, &EventBus{Place: p, Name: name, Tags: map[string]string{}}); err != nil {
+				return err
+			}
+		}
+		var err error
+		if n, err = lockBus(tx, p, name); sqldb.IsNoRows(err) {
+			return errBus(name)
+		}
+		if err == nil {
+			err = fn(n)
+		}
+		if err != nil {
 			return err
 		}
 		n.UpdatedAt = b.now().UTC().Truncate(time.Microsecond)
-		return upsertBus(tx, n)
+		return updateBus(tx, n)
 	})
+	return n, err
 }
+
+func errBus(name string) error { return fail(NotFound, "Event bus %s does not exist.", name) }
 
 // DeleteBus removes a bus. One that is not there is no error; the default bus and one
 // with rules stay: Validation.
@@ -273,24 +285,35 @@ func (b *Bus) Rule(ctx context.Context, p arn.Place, bus, name string) (*Rule, e
 
 // SetState enables or disables a rule: NotFound.
 func (b *Bus) SetState(ctx context.Context, p arn.Place, bus, name, state string) error {
-	r, err := b.Rule(ctx, p, bus, name)
-	if err != nil {
+	return b.changed(ctx, b.withRule(ctx, p, bus, name, func(tx *sqldb.Tx, r *Rule) error {
+		r.State = state
+		if err := b.checkRule(r); err != nil {
+			return err
+		}
+		return setState(tx, r)
+	}))
+}
+
+// withRule runs fn on a rule, which nobody else changes meanwhile: NotFound.
+func (b *Bus) withRule(ctx context.Context, p arn.Place, bus, name string, fn func(*sqldb.Tx, *Rule) error) error {
+	if _, err := b.Bus(ctx, p, bus); err != nil {
 		return err
 	}
-	r.State = state
-	if err := b.checkRule(r); err != nil {
-		return err
-	}
-	return b.changed(ctx, b.db.Write(ctx, func(tx *sqldb.Tx) error { return setState(tx, r) }))
+	return b.db.Write(ctx, func(tx *sqldb.Tx) error {
+		r, err := lockRule(tx, p, bus, name)
+		if sqldb.IsNoRows(err) {
+			return errRule(name)
+		}
+		if err != nil {
+			return err
+		}
+		return fn(tx, r)
+	})
 }
 
 // TagRule changes a rule's tags: NotFound.
 func (b *Bus) TagRule(ctx context.Context, p arn.Place, bus, name string, fn func(map[string]string) error) error {
-	r, err := b.Rule(ctx, p, bus, name)
-	if err != nil {
-		return err
-	}
-	return b.db.Write(ctx, func(tx *sqldb.Tx) error {
+	return b.withRule(ctx, p, bus, name, func(tx *sqldb.Tx, r *Rule) error {
 		if err := fn(r.Tags); err != nil {
 			return err
 		}
@@ -301,6 +324,12 @@ func (b *Bus) TagRule(ctx context.Context, p arn.Place, bus, name string, fn fun
 // DeleteRule removes a rule without targets. One that is not there is no error.
 func (b *Bus) DeleteRule(ctx context.Context, p arn.Place, bus, name string) error {
 	return b.changed(ctx, b.db.Write(ctx, func(tx *sqldb.Tx) error {
+		if _, err := lockRule(tx, p, bus, name); err != nil {
+			if sqldb.IsNoRows(err) {
+				return nil
+			}
+			return err
+		}
 		n, err := countTargets(tx, p, bus, name)
 		if err != nil {
 			return err
@@ -382,20 +411,12 @@ func receiverKind(text string) (string, error) {
 // PutTargets adds targets to a rule or replaces those with the same id: NotFound,
 // LimitExceeded, Validation.
 func (b *Bus) PutTargets(ctx context.Context, p arn.Place, bus, rule string, targets []*Target) error {
-	if _, err := b.Rule(ctx, p, bus, rule); err != nil {
-		return err
-	}
 	for _, t := range targets {
 		if err := b.CheckTarget(t); err != nil {
 			return err
 		}
 	}
-	return b.changed(ctx, b.db.Write(ctx, func(tx *sqldb.Tx) error {
-		if err := holdRule(tx, p, bus, rule); sqldb.IsNoRows(err) {
-			return errRule(rule)
-		} else if err != nil {
-			return err
-		}
+	return b.changed(ctx, b.withRule(ctx, p, bus, rule, func(tx *sqldb.Tx, _ *Rule) error {
 		for _, t := range targets {
 			if err := upsertTarget(tx, p, bus, rule, t); err != nil {
 				return err
@@ -411,10 +432,7 @@ func (b *Bus) PutTargets(ctx context.Context, p arn.Place, bus, rule string, tar
 
 // RemoveTargets removes targets of a rule; it returns those that were not there.
 func (b *Bus) RemoveTargets(ctx context.Context, p arn.Place, bus, rule string, ids []string) (missing []string, err error) {
-	if _, err := b.Rule(ctx, p, bus, rule); err != nil {
-		return nil, err
-	}
-	return missing, b.changed(ctx, b.db.Write(ctx, func(tx *sqldb.Tx) error {
+	err = b.changed(ctx, b.withRule(ctx, p, bus, rule, func(tx *sqldb.Tx, _ *Rule) error {
 		missing = nil
 		for _, id := range ids {
 			n, err := deleteTarget(tx, p, bus, rule, id)
@@ -427,6 +445,7 @@ func (b *Bus) RemoveTargets(ctx context.Context, p arn.Place, bus, rule string, 
 		}
 		return nil
 	}))
+	return missing, err
 }
 
 // Targets lists the targets of a rule by id: NotFound.

@@ -3,20 +3,10 @@ package bus
 import (
 	"context"
 	"encoding/json"
-	"time"
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/sqldb"
 )
-
-func micros(t time.Time) int64 { return t.UnixMicro() }
-
-func fromMicros(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(n).UTC()
-}
 
 func encode(v any) string {
 	b, err := json.Marshal(v)
@@ -35,7 +25,7 @@ func scanBus(p arn.Place, scan func(...any) error) (*EventBus, error) {
 	if err := scan(&b.Name, &b.Description, &b.Policy, &tags, &created, &updated); err != nil {
 		return nil, err
 	}
-	b.CreatedAt, b.UpdatedAt = fromMicros(created), fromMicros(updated)
+	b.CreatedAt, b.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return b, json.Unmarshal([]byte(tags), &b.Tags)
 }
 
@@ -45,20 +35,32 @@ func (b *Bus) readBus(ctx context.Context, p arn.Place, name string) (*EventBus,
 	})
 }
 
+const insertBusText = "insert into event_buses (account, region, " + busColumns + ") values ($1, $2, $3, $4, $5, $6, $7, $8)"
+
+func busValues(b *EventBus) []any {
+	return []any{b.Place.Account, b.Place.Region, b.Name, b.Description, b.Policy, encode(b.Tags), sqldb.Micros(b.CreatedAt), sqldb.Micros(b.UpdatedAt)}
+}
+
 func insertBus(tx *sqldb.Tx, b *EventBus) error {
-	_, err := tx.Exec("insert into event_buses (account, region, "+busColumns+") values ($1, $2, $3, $4, $5, $6, $7, $8)", b.Place.Account, b.Place.Region,
-		b.Name, b.Description, b.Policy, encode(b.Tags), micros(b.CreatedAt), micros(b.UpdatedAt))
+	_, err := tx.Exec(insertBusText, busValues(b)...)
 	return err
 }
 
-func upsertBus(tx *sqldb.Tx, b *EventBus) error {
-	created := int64(0)
-	if !b.CreatedAt.IsZero() {
-		created = micros(b.CreatedAt)
-	}
-	_, err := tx.Exec("insert into event_buses (account, region, "+busColumns+`) values ($1, $2, $3, $4, $5, $6, $7, $8)
-		on conflict (account, region, name) do update set description = excluded.description, policy = excluded.policy, tags = excluded.tags,
-		updated_at = excluded.updated_at`, b.Place.Account, b.Place.Region, b.Name, b.Description, b.Policy, encode(b.Tags), created, micros(b.UpdatedAt))
+// ensureBus makes the row of a bus, unless it is there.
+func ensureBus(tx *sqldb.Tx, b *EventBus) error {
+	_, err := tx.Exec(insertBusText+" on conflict (account, region, name) do nothing", busValues(b)...)
+	return err
+}
+
+func lockBus(tx *sqldb.Tx, p arn.Place, name string) (*EventBus, error) {
+	return scanBus(p, func(dest ...any) error {
+		return tx.QueryRow(dest, "select "+busColumns+" from event_buses where account = $1 and region = $2 and name = $3{forupdate}", p.Account, p.Region, name)
+	})
+}
+
+func updateBus(tx *sqldb.Tx, b *EventBus) error {
+	_, err := tx.Exec("update event_buses set description = $4, policy = $5, tags = $6, updated_at = $7 where account = $1 and region = $2 and name = $3",
+		b.Place.Account, b.Place.Region, b.Name, b.Description, b.Policy, encode(b.Tags), sqldb.Micros(b.UpdatedAt))
 	return err
 }
 
@@ -88,7 +90,7 @@ func scanRule(p arn.Place, scan func(...any) error) (*Rule, error) {
 	if err := scan(&r.Bus, &r.Name, &r.Pattern, &r.Schedule, &r.State, &r.Description, &r.Role, &tags, &created, &r.next); err != nil {
 		return nil, err
 	}
-	r.CreatedAt = fromMicros(created)
+	r.CreatedAt = sqldb.Time(created)
 	return r, json.Unmarshal([]byte(tags), &r.Tags)
 }
 
@@ -98,9 +100,10 @@ func (b *Bus) readRule(ctx context.Context, p arn.Place, bus, name string) (*Rul
 	})
 }
 
-func holdRule(tx *sqldb.Tx, p arn.Place, bus, name string) error {
-	var one int
-	return tx.QueryRow([]any{&one}, "select 1 from event_rules where account = $1 and region = $2 and bus = $3 and name = $4{forshare}", p.Account, p.Region, bus, name)
+func lockRule(tx *sqldb.Tx, p arn.Place, bus, name string) (*Rule, error) {
+	return scanRule(p, func(dest ...any) error {
+		return tx.QueryRow(dest, "select "+ruleColumns+" from event_rules where account = $1 and region = $2 and bus = $3 and name = $4{forupdate}", p.Account, p.Region, bus, name)
+	})
 }
 
 func (b *Bus) listRules(ctx context.Context, p arn.Place, bus, prefix, after string, limit int) ([]*Rule, error) {
@@ -117,7 +120,7 @@ func upsertRule(tx *sqldb.Tx, r *Rule) (fresh bool, err error) {
 		return false, err
 	}
 	_, err = tx.Exec("insert into event_rules (account, region, "+ruleColumns+") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-		r.Place.Account, r.Place.Region, r.Bus, r.Name, r.Pattern, r.Schedule, r.State, r.Description, r.Role, encode(r.Tags), micros(r.CreatedAt), r.next)
+		r.Place.Account, r.Place.Region, r.Bus, r.Name, r.Pattern, r.Schedule, r.State, r.Description, r.Role, encode(r.Tags), sqldb.Micros(r.CreatedAt), r.next)
 	return true, err
 }
 
@@ -185,14 +188,17 @@ func (b *Bus) RulesOf(ctx context.Context, p arn.Place, bus, receiver, after str
 // it is what the matching goes by.
 func (b *Bus) allRules(ctx context.Context) ([]*Rule, error) {
 	rows, err := b.db.Query(ctx, "select account, region, "+ruleColumns+" from event_rules where state <> 'DISABLED'")
-	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Rule, error) {
-		var p arn.Place
-		r, err := scanRule(p, func(dest ...any) error { return scan(append([]any{&p.Account, &p.Region}, dest...)...) })
-		if r != nil {
-			r.Place = p
-		}
-		return r, err
-	})
+	return sqldb.Collect(rows, err, scanPlacedRule)
+}
+
+// scanPlacedRule reads a rule after its account and region.
+func scanPlacedRule(scan func(...any) error) (*Rule, error) {
+	var p arn.Place
+	r, err := scanRule(p, func(dest ...any) error { return scan(append([]any{&p.Account, &p.Region}, dest...)...) })
+	if r != nil {
+		r.Place = p
+	}
+	return r, err
 }
 
 type placedTarget struct {
@@ -216,14 +222,7 @@ func (b *Bus) allTargets(ctx context.Context) ([]placedTarget, error) {
 // dueRules reads the rules whose schedule's time has come.
 func (b *Bus) dueRules(ctx context.Context, now int64) ([]*Rule, error) {
 	rows, err := b.db.Query(ctx, "select account, region, "+ruleColumns+" from event_rules where next_at > 0 and next_at <= $1 order by next_at limit 100", now)
-	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Rule, error) {
-		var p arn.Place
-		r, err := scanRule(p, func(dest ...any) error { return scan(append([]any{&p.Account, &p.Region}, dest...)...) })
-		if r != nil {
-			r.Place = p
-		}
-		return r, err
-	})
+	return sqldb.Collect(rows, err, scanPlacedRule)
 }
 
 // takeDue moves a schedule on; false when another node did.

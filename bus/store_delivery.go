@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/berth-registry/berth/arn"
@@ -33,14 +34,14 @@ type pending struct {
 
 func insertEvent(tx *sqldb.Tx, e *event.Event) error {
 	_, err := tx.Exec("insert into bus_events (id, account, region, at, body, ref, hops) values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing",
-		e.ID, e.Place.Account, e.Place.Region, micros(e.Time), string(e.JSON()), e.Ref, e.Hops)
+		e.ID, e.Place.Account, e.Place.Region, sqldb.Micros(e.Time), string(e.JSON()), e.Ref, e.Hops)
 	return err
 }
 
 func insertDelivery(tx *sqldb.Tx, d *pending, now int64) error {
 	state := statePending
 	if d.lane != 0 {
-		ahead, err := exists(tx, "select 1 from deliveries where lane = $1 and attempts = 0 and state in (0, 1, 4) limit 1", d.lane)
+		ahead, err := exists(tx, "select 1 from deliveries where lane = $1 and attempts = turned and state in (0, 1, 4) limit 1", d.lane)
 		if err != nil {
 			return err
 		}
@@ -51,7 +52,7 @@ func insertDelivery(tx *sqldb.Tx, d *pending, now int64) error {
 	_, err := tx.Exec(`insert into deliveries (id, seq, account, region, event_id, bus, rule, target_id, target, receiver, held, lane, state, attempts, turned,
 		next_at, fence, created_at, ended_at, run, error)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, $14, 0, $14, 0, '', '')`, d.ID, d.seq, d.Place.Account, d.Place.Region, d.EventID,
-		d.bus, d.rule, d.Target.ID, encode(d.Target), d.Receiver, flag(d.held), d.lane, state, now)
+		d.bus, d.rule, d.Target.ID, encode(d.Target), d.Receiver, sqldb.Flag(d.held), d.lane, state, now)
 	return err
 }
 
@@ -64,13 +65,6 @@ func exists(tx *sqldb.Tx, q string, args ...any) (bool, error) {
 	return err == nil, err
 }
 
-func flag(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 const pendingColumns = "id, seq, account, region, event_id, bus, rule, target, receiver, held, lane, attempts, turned, fence, created_at"
 
 func scanPending(scan func(...any) error) (*pending, error) {
@@ -81,7 +75,7 @@ func scanPending(scan func(...any) error) (*pending, error) {
 		&d.fence, &created); err != nil {
 		return nil, err
 	}
-	d.held, d.created = held != 0, fromMicros(created)
+	d.held, d.created = held != 0, sqldb.Time(created)
 	return d, json.Unmarshal(target, d.Target)
 }
 
@@ -91,7 +85,7 @@ func (b *Bus) due(ctx context.Context, now int64, busy []string, limit int) ([]*
 	args := []any{now, limit}
 	for _, r := range busy {
 		args = append(args, r)
-		q += " and receiver <> $" + itoa(len(args))
+		q += " and receiver <> $" + strconv.Itoa(len(args))
 	}
 	rows, err := b.db.Query(ctx, q+" order by next_at, seq limit $2", args...)
 	return sqldb.Collect(rows, err, scanPending)
@@ -103,11 +97,11 @@ func follow(tx *sqldb.Tx, lane, until int64) (*pending, error) {
 	if lane == 0 {
 		return nil, nil
 	}
-	ahead, err := exists(tx, "select 1 from deliveries where lane = $1 and attempts = 0 and state in (0, 1) limit 1", lane)
+	ahead, err := exists(tx, "select 1 from deliveries where lane = $1 and attempts = turned and state in (0, 1) limit 1", lane)
 	if err != nil || ahead {
 		return nil, err
 	}
-	rows, err := tx.Query("select "+pendingColumns+" from deliveries where lane = $1 and attempts = 0 and state = 4 order by seq, id limit 1", lane)
+	rows, err := tx.Query("select "+pendingColumns+" from deliveries where lane = $1 and state = 4 order by seq, id limit 1", lane)
 	list, err := sqldb.Collect(rows, err, scanPending)
 	if err != nil || len(list) == 0 {
 		return nil, err
@@ -135,7 +129,7 @@ func renew(tx *sqldb.Tx, d *pending, until int64) error {
 // settle writes how an attempt ended, unless the lease was lost.
 func settle(tx *sqldb.Tx, d *pending, state int, nextAt, endedAt int64, turned bool, run, failure string) (bool, error) {
 	n, err := tx.Exec(`update deliveries set state = $3, attempts = attempts + 1, turned = turned + $8, next_at = $4, ended_at = $5, run = $6, error = $7, fence = fence + 1
-		where id = $1 and fence = $2 and state = 1`, d.ID, d.fence, state, nextAt, endedAt, run, failure, flag(turned))
+		where id = $1 and fence = $2 and state = 1`, d.ID, d.fence, state, nextAt, endedAt, run, failure, sqldb.Flag(turned))
 	return n == 1, err
 }
 
@@ -144,8 +138,8 @@ func promote(tx *sqldb.Tx, lane int64) error {
 	if lane == 0 {
 		return nil
 	}
-	_, err := tx.Exec(`update deliveries set state = 0 where state = 4 and id = (select id from deliveries where lane = $1 and attempts = 0 and state = 4
-		order by seq, id limit 1) and not exists (select 1 from deliveries where lane = $1 and attempts = 0 and state in (0, 1))`, lane)
+	_, err := tx.Exec(`update deliveries set state = 0 where state = 4 and id = (select id from deliveries where lane = $1 and state = 4
+		order by seq, id limit 1) and not exists (select 1 from deliveries where lane = $1 and attempts = turned and state in (0, 1))`, lane)
 	return err
 }
 
@@ -153,11 +147,11 @@ func promote(tx *sqldb.Tx, lane int64) error {
 // this one, and lets lanes go that nobody is ahead in.
 func (b *Bus) recover(ctx context.Context, before int64) error {
 	return b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
-		if _, err := tx.Exec("update deliveries set state = 0, next_at = $2, fence = fence + 1 where state = 1 and next_at < $1", before, micros(b.now())); err != nil {
+		if _, err := tx.Exec("update deliveries set state = 0, next_at = $2, fence = fence + 1 where state = 1 and next_at < $1", before, sqldb.Micros(b.now())); err != nil {
 			return err
 		}
 		rows, err := tx.Query(`select distinct lane from deliveries d where state = 4 and not exists
-			(select 1 from deliveries a where a.lane = d.lane and a.attempts = 0 and a.state in (0, 1)) limit 1000`)
+			(select 1 from deliveries a where a.lane = d.lane and a.attempts = a.turned and a.state in (0, 1)) limit 1000`)
 		lanes, err := sqldb.Collect(rows, err, func(scan func(...any) error) (int64, error) {
 			var lane int64
 			return lane, scan(&lane)
@@ -178,7 +172,7 @@ func (b *Bus) recover(ctx context.Context, before int64) error {
 func (b *Bus) readEvent(ctx context.Context, d *pending) (body []byte, at time.Time, err error) {
 	var n int64
 	err = b.db.QueryRow(ctx, []any{&body, &n, &d.Hops}, "select body, at, hops from bus_events where id = $1", d.EventID)
-	return body, fromMicros(n), err
+	return body, sqldb.Time(n), err
 }
 
 // unattempted counts the deliveries of an event that a push waits for and that were
@@ -241,14 +235,14 @@ func scanPast(p arn.Place, scan func(...any) error) (*Past, error) {
 	if err := scan(&x.ID, &x.EventID, &x.Ref, &bus, &rule, &x.Receiver, &x.Attempts, &state, &x.Run, &x.Error, &created, &ended); err != nil {
 		return nil, err
 	}
-	x.Rule, x.State, x.CreatedAt, x.EndedAt = RuleARN(p, bus, rule), stateNames[state], fromMicros(created), fromMicros(ended)
+	x.Rule, x.State, x.CreatedAt, x.EndedAt = RuleARN(p, bus, rule), stateNames[state], sqldb.Time(created), sqldb.Time(ended)
 	return x, nil
 }
 
 // insertPayload stores what is sent without an event's envelope.
 func insertPayload(tx *sqldb.Tx, e *event.Event, payload []byte) error {
 	_, err := tx.Exec("insert into bus_events (id, account, region, at, body, ref, hops) values ($1, $2, $3, $4, $5, '', 0)", e.ID, e.Place.Account, e.Place.Region,
-		micros(e.Time), string(payload))
+		sqldb.Micros(e.Time), string(payload))
 	return err
 }
 

@@ -34,7 +34,7 @@ func (b *Bus) insertResource(tx *sqldb.Tx, x Any) error {
 		return err
 	}
 	_, err = tx.Exec(`insert into event_resources (account, region, kind, name, id, body, sealed, state, created_at, updated_at, version)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, 0)`, r.Place.Account, r.Place.Region, r.Kind, r.Name, r.ID, body, sealed, r.State, micros(r.CreatedAt))
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, 0)`, r.Place.Account, r.Place.Region, r.Kind, r.Name, r.ID, body, sealed, r.State, sqldb.Micros(r.CreatedAt))
 	return err
 }
 
@@ -46,7 +46,7 @@ func (b *Bus) updateResource(tx *sqldb.Tx, x Any) (bool, error) {
 	}
 	n, err := tx.Exec(`update event_resources set body = $5, sealed = $6, state = $7, updated_at = $8, version = version + 1
 		where account = $1 and region = $2 and kind = $3 and name = $4 and version = $9`, r.Place.Account, r.Place.Region, r.Kind, r.Name, body, sealed, r.State,
-		micros(r.UpdatedAt), r.version)
+		sqldb.Micros(r.UpdatedAt), r.version)
 	return n == 1, err
 }
 
@@ -68,7 +68,7 @@ func (b *Bus) scanResource(x Any, scan func(...any) error) error {
 	if err := scan(&r.Place.Account, &r.Place.Region, &r.Kind, &r.Name, &r.ID, &body, &sealed, &r.State, &created, &updated, &r.version); err != nil {
 		return err
 	}
-	r.CreatedAt, r.UpdatedAt = fromMicros(created), fromMicros(updated)
+	r.CreatedAt, r.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	if err := json.Unmarshal(body, x); err != nil {
 		return err
 	}
@@ -120,8 +120,8 @@ func (b *Bus) runningReplays(ctx context.Context) ([]*Replay, error) {
 
 func insertArchived(tx *sqldb.Tx, a *Archive, e *event.Event) error {
 	_, err := tx.Exec(`insert into archived_events (account, region, archive, at, id, source, detail_type, order_key, read_only, body)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (account, region, archive, at, id) do nothing`, a.Place.Account, a.Place.Region, a.Name, micros(e.Time), e.ID,
-		e.Source, e.DetailType, e.Key, flag(e.ReadOnly), string(e.JSON()))
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (account, region, archive, at, id) do nothing`, a.Place.Account, a.Place.Region, a.Name, sqldb.Micros(e.Time), e.ID,
+		e.Source, e.DetailType, e.Key, sqldb.Flag(e.ReadOnly), string(e.JSON()))
 	return err
 }
 
@@ -136,7 +136,7 @@ func (b *Bus) readArchived(ctx context.Context, p arn.Place, archive string, at 
 		if err := scan(&at, &e.ID, &e.Source, &e.DetailType, &e.Key, &readOnly, &body); err != nil {
 			return nil, err
 		}
-		e.Time, e.ReadOnly = fromMicros(at), readOnly != 0
+		e.Time, e.ReadOnly = sqldb.Time(at), readOnly != 0
 		var in struct {
 			Resources []string        `json:"resources"`
 			Detail    json.RawMessage `json:"detail"`

@@ -7,7 +7,6 @@
 package event
 
 import (
-	"context"
 	"embed"
 	"encoding/json"
 	"io/fs"
@@ -23,13 +22,7 @@ import (
 var migrations embed.FS
 
 // Migrations holds the outbox's schema for sqldb.Migrate.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return sub
-}
+func Migrations() fs.FS { return migrations }
 
 // DefaultBus is the bus that Berth's own events are put on.
 const DefaultBus = "default"
@@ -155,15 +148,3 @@ type Queued struct {
 	// Seq orders the events of a key.
 	Seq int64
 }
-
-// Read returns the oldest events of the outbox.
-func Read(ctx context.Context, db *sqldb.DB, limit int) ([]*Queued, error) {
-	return read(ctx, db, limit)
-}
-
-// Take removes an event from the outbox in the transaction that makes something of
-// it. It reports false when somebody else was faster.
-func Take(tx *sqldb.Tx, q *Queued) (bool, error) { return take(tx, q) }
-
-// Waiting reports whether an event is still in the outbox.
-func Waiting(ctx context.Context, db *sqldb.DB, id string) (bool, error) { return waiting(ctx, db, id) }

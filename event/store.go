@@ -15,11 +15,12 @@ func insert(tx *sqldb.Tx, e *Event, seq int64) error {
 	}
 	_, err = tx.Exec(`insert into event_outbox (seq, id, account, region, bus, source, detail_type, at, resources, detail, ref, order_key, read_only, replay, hops)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`, seq, e.ID, e.Place.Account, e.Place.Region, e.Bus, e.Source, e.DetailType,
-		e.Time.UnixMicro(), string(resources), string(e.Detail), e.Ref, e.Key, flag(e.ReadOnly), e.Replay, e.Hops)
+		e.Time.UnixMicro(), string(resources), string(e.Detail), e.Ref, e.Key, sqldb.Flag(e.ReadOnly), e.Replay, e.Hops)
 	return err
 }
 
-func read(ctx context.Context, db *sqldb.DB, limit int) ([]*Queued, error) {
+// Read returns the oldest events of the outbox.
+func Read(ctx context.Context, db *sqldb.DB, limit int) ([]*Queued, error) {
 	rows, err := db.Query(ctx, `select seq, id, account, region, bus, source, detail_type, at, resources, detail, ref, order_key, read_only, replay, hops
 		from event_outbox order by seq, id limit $1`, limit)
 	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Queued, error) {
@@ -35,19 +36,15 @@ func read(ctx context.Context, db *sqldb.DB, limit int) ([]*Queued, error) {
 	})
 }
 
-func take(tx *sqldb.Tx, q *Queued) (bool, error) {
+// Take removes an event from the outbox in the transaction that makes something of
+// it. It reports false when somebody else was faster.
+func Take(tx *sqldb.Tx, q *Queued) (bool, error) {
 	n, err := tx.Exec("delete from event_outbox where seq = $1 and id = $2", q.Seq, q.ID)
 	return n == 1, err
 }
 
-func flag(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-func waiting(ctx context.Context, db *sqldb.DB, id string) (bool, error) {
+// Waiting reports whether an event is still in the outbox.
+func Waiting(ctx context.Context, db *sqldb.DB, id string) (bool, error) {
 	var n int
 	err := db.QueryRow(ctx, []any{&n}, "select count(*) from event_outbox where id = $1", id)
 	return n > 0, err

@@ -8,16 +8,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
-)
 
-// chance is a number for choosing between versions.
-func chance() float64 { return rand.Float64() }
+	"github.com/berth-registry/berth/arn"
+)
 
 var errArchive = errors.New("the archive is not acceptable")
 
@@ -104,37 +104,73 @@ func unpackOne(root *os.Root, f *zip.File, name string, mode fs.FileMode, left i
 	return n, errors.Join(err, out.Close())
 }
 
-// codes are the archives that this node has unpacked.
-type codes struct {
-	mu    sync.Mutex
-	ready map[string]*sync.Once
-	paths map[string]string
-	errs  map[string]error
+// codeKey names an archive.
+type codeKey struct {
+	account arn.Account
+	sha     string
+}
+
+// unpacking is an archive that this node has unpacked, or is unpacking.
+type unpacking struct {
+	once   sync.Once
+	dir    string
+	err    error
+	unused bool // at the last sweep
 }
 
 // unpacked returns the directory of a function's code.
 func (s *Functions) unpacked(ctx context.Context, f *Function) (string, error) {
-	key := string(f.Place.Account) + " " + f.CodeSHA
-	c := &s.codes
-	c.mu.Lock()
-	once := c.ready[key]
-	if once == nil {
-		once = &sync.Once{}
-		c.ready[key] = once
+	key := codeKey{f.Place.Account, f.CodeSHA}
+	s.codesMu.Lock()
+	u := s.codes[key]
+	if u == nil {
+		u = &unpacking{}
+		s.codes[key] = u
 	}
-	c.mu.Unlock()
-	once.Do(func() {
-		dir, err := s.unpack1(ctx, f)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.paths[key], c.errs[key] = dir, err
-		if err != nil {
-			delete(c.ready, key) // another try may do better
+	s.codesMu.Unlock()
+	u.once.Do(func() {
+		if u.dir, u.err = s.unpack1(ctx, f); u.err != nil {
+			s.codesMu.Lock()
+			delete(s.codes, key) // another try may do better
+			s.codesMu.Unlock()
 		}
 	})
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.paths[key], c.errs[key]
+	return u.dir, u.err
+}
+
+// sweepUnpacked removes what was unpacked of archives that no function has any more, for
+// two sweeps: workers of old versions may still run.
+func (s *Functions) sweepUnpacked(ctx context.Context) error {
+	s.codesMu.Lock()
+	keys := slices.Collect(maps.Keys(s.codes))
+	s.codesMu.Unlock()
+	for _, k := range keys {
+		used, err := s.hasCode(ctx, k)
+		if err != nil {
+			return err
+		}
+		s.codesMu.Lock()
+		u := s.codes[k]
+		gone := u != nil && !used && u.unused
+		if u != nil {
+			u.unused = !used
+		}
+		if gone {
+			delete(s.codes, k)
+		}
+		s.codesMu.Unlock()
+		if !gone {
+			continue
+		}
+		u.once.Do(func() {}) // it has ended
+		if u.dir == "" {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Dir(u.dir)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Functions) unpack1(ctx context.Context, f *Function) (string, error) {

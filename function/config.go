@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -176,7 +177,7 @@ func (s *Functions) Update(ctx context.Context, p arn.Place, name, revision stri
 		return nil, err
 	}
 	if revision != "" && revision != f.Revision {
-		return nil, fail(Precondition, "The RevisionId provided does not match the latest RevisionId. Call the GetFunction/GetAlias API to retrieve the latest RevisionId")
+		return nil, errRevision()
 	}
 	was := f.Revision
 	fn(f)
@@ -217,7 +218,7 @@ func (s *Functions) Delete(ctx context.Context, p arn.Place, name, qualifier str
 		return fail(InvalidParameter, "$LATEST version cannot be deleted without deleting the function.")
 	}
 	if v > 0 {
-		return s.db.Write(ctx, func(tx *sqldb.Tx) error { return deleteVersion(tx, f, v) })
+		return s.with(ctx, p, name, func(tx *sqldb.Tx, f *Function) error { return deleteVersion(tx, f, v) })
 	}
 	defer s.pool.drop(f)
 	return s.db.Write(ctx, func(tx *sqldb.Tx) error { return deleteFunction(tx, f) })
@@ -231,7 +232,7 @@ func (s *Functions) Publish(ctx context.Context, p arn.Place, name, codeSHA, rev
 		return nil, err
 	}
 	if revision != "" && revision != f.Revision {
-		return nil, fail(Precondition, "The RevisionId provided does not match the latest RevisionId. Call the GetFunction/GetAlias API to retrieve the latest RevisionId")
+		return nil, errRevision()
 	}
 	if codeSHA != "" && codeSHA != f.CodeSHA {
 		return nil, fail(InvalidParameter, "CodeSHA256 (%s) is different from current CodeSHA256 in $LATEST (%s). Please try again with the CodeSHA256 in $LATEST.", codeSHA, f.CodeSHA)
@@ -263,32 +264,42 @@ func same(f, g *Function) bool {
 
 // Tag changes a function's tags: NotFound, InvalidParameter.
 func (s *Functions) Tag(ctx context.Context, p arn.Place, name string, add map[string]string, remove []string) error {
-	f, err := s.Get(ctx, p, name, "")
-	if err != nil {
-		return err
-	}
-	maps.Copy(f.Tags, add)
-	for _, k := range remove {
-		delete(f.Tags, k)
-	}
-	if len(f.Tags) > maxTags {
-		return fail(InvalidParameter, "A function may have %d tags.", maxTags)
-	}
-	return s.db.Write(ctx, func(tx *sqldb.Tx) error { return updateTags(tx, f) })
+	return s.with(ctx, p, name, func(tx *sqldb.Tx, f *Function) error {
+		maps.Copy(f.Tags, add)
+		for _, k := range remove {
+			delete(f.Tags, k)
+		}
+		if len(f.Tags) > maxTags {
+			return fail(InvalidParameter, "A function may have %d tags.", maxTags)
+		}
+		return updateTags(tx, f)
+	})
+}
+
+// with runs fn on a function, which nobody else changes meanwhile: NotFound.
+func (s *Functions) with(ctx context.Context, p arn.Place, name string, fn func(*sqldb.Tx, *Function) error) error {
+	return s.db.Write(ctx, func(tx *sqldb.Tx) error {
+		f, err := s.lock(tx, p, name)
+		if sqldb.IsNoRows(err) {
+			return errFunction(p, name, "")
+		}
+		if err != nil {
+			return err
+		}
+		return fn(tx, f)
+	})
 }
 
 // Reserve sets how many invocations of a function may run at once, -1 for no limit of
 // its own: NotFound, InvalidParameter.
 func (s *Functions) Reserve(ctx context.Context, p arn.Place, name string, n int) error {
-	f, err := s.Get(ctx, p, name, "")
-	if err != nil {
-		return err
-	}
-	if n < -1 || n > s.options.Concurrency {
-		return fail(InvalidParameter, "ReservedConcurrentExecutions must be between 0 and %d.", s.options.Concurrency)
-	}
-	f.Reserved = n
-	return s.db.Write(ctx, func(tx *sqldb.Tx) error { return updateReserved(tx, f) })
+	return s.with(ctx, p, name, func(tx *sqldb.Tx, f *Function) error {
+		if n < -1 || n > s.options.Concurrency {
+			return fail(InvalidParameter, "ReservedConcurrentExecutions must be between 0 and %d.", s.options.Concurrency)
+		}
+		f.Reserved = n
+		return updateReserved(tx, f)
+	})
 }
 
 // Alias is a name for a version.
@@ -303,58 +314,84 @@ type Alias struct {
 // pick is the version that an invocation gets.
 func (a *Alias) pick() string {
 	for v, w := range a.Weights {
-		if chance() < w {
+		if rand.Float64() < w {
 			return v
 		}
 	}
 	return a.Version
 }
 
-// PutAlias makes an alias, or changes one when replace: NotFound, Conflict,
-// InvalidParameter.
-func (s *Functions) PutAlias(ctx context.Context, p arn.Place, name string, a *Alias, replace bool) error {
-	f, err := s.Get(ctx, p, name, "")
-	if err != nil {
-		return err
-	}
+// CreateAlias makes an alias: NotFound, Conflict, InvalidParameter.
+func (s *Functions) CreateAlias(ctx context.Context, p arn.Place, name string, a *Alias) error {
 	if len(a.Name) > 128 || !functionName.MatchString(a.Name) || version(a.Name) > 0 {
 		return fail(InvalidParameter, "1 validation error detected: Value '%.150s' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: (?!^[0-9]+$)([a-zA-Z0-9-_]+)", a.Name)
 	}
-	versions := append(slices.Collect(maps.Keys(a.Weights)), a.Version)
-	for _, v := range versions {
-		if v == Latest {
-			continue
-		}
-		if _, err := s.readVersion(ctx, f, version(v)); err != nil {
-			return errFunction(p, name, v)
-		}
-	}
 	a.Revision = uuid.NewString()
-	err = s.db.Write(ctx, func(tx *sqldb.Tx) error {
-		if !replace {
-			return insertAlias(tx, f, a)
+	err := s.with(ctx, p, name, func(tx *sqldb.Tx, f *Function) error {
+		if err := checkVersions(tx, f, a); err != nil {
+			return err
 		}
-		ok, err := updateAlias(tx, f, a)
-		if err == nil && !ok {
-			return errAlias(f, a.Name)
-		}
-		return err
+		return insertAlias(tx, f, a)
 	})
 	if errors.Is(err, sqldb.ErrUnique) {
-		return fail(Conflict, "Alias already exists: %s:%s", f.ARN(), a.Name)
+		return fail(Conflict, "Alias already exists: %s:%s", ARN(p, name), a.Name)
 	}
 	return err
 }
 
-func errAlias(f *Function, name string) error {
-	return fail(NotFound, "Cannot find alias arn: %s:%s", f.ARN(), name)
+// ChangeAlias applies fn to an alias. revision, unless "", must be the current one:
+// NotFound, Precondition.
+func (s *Functions) ChangeAlias(ctx context.Context, p arn.Place, name, alias, revision string, fn func(*Alias)) (*Alias, error) {
+	var a *Alias
+	err := s.with(ctx, p, name, func(tx *sqldb.Tx, f *Function) error {
+		var err error
+		if a, err = txAlias(tx, f, alias); sqldb.IsNoRows(err) {
+			return errAlias(p, name, alias)
+		}
+		if err != nil {
+			return err
+		}
+		if revision != "" && revision != a.Revision {
+			return errRevision()
+		}
+		fn(a)
+		if err := checkVersions(tx, f, a); err != nil {
+			return err
+		}
+		a.Revision = uuid.NewString()
+		return updateAlias(tx, f, a)
+	})
+	return a, err
+}
+
+// checkVersions finds the versions that an alias points to: NotFound.
+func checkVersions(tx *sqldb.Tx, f *Function, a *Alias) error {
+	for _, v := range append(slices.Collect(maps.Keys(a.Weights)), a.Version) {
+		if v == Latest {
+			continue
+		}
+		if there, err := hasVersion(tx, f, version(v)); err != nil {
+			return err
+		} else if !there {
+			return errFunction(f.Place, f.Name, v)
+		}
+	}
+	return nil
+}
+
+func errAlias(p arn.Place, name, alias string) error {
+	return fail(NotFound, "Cannot find alias arn: %s:%s", ARN(p, name), alias)
+}
+
+func errRevision() error {
+	return fail(Precondition, "The RevisionId provided does not match the latest RevisionId. Call the GetFunction/GetAlias API to retrieve the latest RevisionId")
 }
 
 // Alias returns an alias: NotFound.
 func (s *Functions) Alias(ctx context.Context, p arn.Place, name, alias string) (*Alias, error) {
 	a, err := s.readAlias(ctx, p, name, alias)
 	if sqldb.IsNoRows(err) {
-		return nil, errAlias(&Function{Place: p, Name: name}, alias)
+		return nil, errAlias(p, name, alias)
 	}
 	return a, err
 }
@@ -378,13 +415,40 @@ type EventConfig struct {
 	Modified  int64  `json:"modified"` // milliseconds
 }
 
-// PutEventConfig sets how asynchronous invocations of a qualifier are tried again:
-// NotFound, InvalidParameter.
-func (s *Functions) PutEventConfig(ctx context.Context, p arn.Place, name, qualifier string, c *EventConfig) error {
-	f, err := s.Get(ctx, p, name, qualifier)
-	if err != nil {
-		return err
+// PutEventConfig sets how asynchronous invocations of a qualifier are tried again: fn
+// changes the default or, unless anew, what was set before. NotFound, InvalidParameter.
+func (s *Functions) PutEventConfig(ctx context.Context, p arn.Place, name, qualifier string, anew bool, fn func(*EventConfig)) (*EventConfig, error) {
+	if _, err := s.Get(ctx, p, name, qualifier); err != nil {
+		return nil, err
 	}
+	var c *EventConfig
+	err := s.with(ctx, p, name, func(tx *sqldb.Tx, f *Function) error {
+		var err error
+		if c = defaultConfig(); !anew {
+			if c, err = txEventConfig(tx, f, canonical(qualifier)); sqldb.IsNoRows(err) {
+				return errEventConfig(f, qualifier)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		fn(c)
+		if err := c.check(); err != nil {
+			return err
+		}
+		c.Modified = s.now().UnixMilli()
+		return upsertEventConfig(tx, f, canonical(qualifier), c)
+	})
+	return c, err
+}
+
+func defaultConfig() *EventConfig { return &EventConfig{Retries: -1, Age: -1} }
+
+func errEventConfig(f *Function, qualifier string) error {
+	return fail(NotFound, "The function %s:%s doesn't have an EventInvokeConfig", f.ARN(), canonical(qualifier))
+}
+
+func (c *EventConfig) check() error {
 	if c.Retries < -1 || c.Retries > 2 || c.Age != -1 && (c.Age < 60 || c.Age > 21600) {
 		return fail(InvalidParameter, "MaximumRetryAttempts must be between 0 and 2, MaximumEventAgeInSeconds between 60 and 21600.")
 	}
@@ -393,8 +457,7 @@ func (s *Functions) PutEventConfig(ctx context.Context, p arn.Place, name, quali
 			return fail(InvalidParameter, "The provided destination config DestinationConfig is invalid: this server delivers to functions and log groups, not to %.200s.", d)
 		}
 	}
-	c.Modified = s.now().UnixMilli()
-	return s.db.Write(ctx, func(tx *sqldb.Tx) error { return upsertEventConfig(tx, f, canonical(qualifier), c) })
+	return nil
 }
 
 func canonical(qualifier string) string {
@@ -413,7 +476,7 @@ func (s *Functions) EventConfigOf(ctx context.Context, p arn.Place, name, qualif
 	}
 	c, err := s.readEventConfig(ctx, f, canonical(qualifier))
 	if sqldb.IsNoRows(err) {
-		return nil, fail(NotFound, "The function %s:%s doesn't have an EventInvokeConfig", f.ARN(), canonical(qualifier))
+		return nil, errEventConfig(f, qualifier)
 	}
 	return c, err
 }

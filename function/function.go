@@ -29,39 +29,29 @@ import (
 var migrations embed.FS
 
 // Migrations holds the plane's schema for sqldb.Migrate.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return sub
-}
+func Migrations() fs.FS { return migrations }
 
 // Code is what went wrong, in Lambda's own names. The set is closed.
 type Code string
 
 // The codes.
 const (
-	NotFound          Code = "ResourceNotFoundException"
-	Conflict          Code = "ResourceConflictException"
-	InvalidParameter  Code = "InvalidParameterValueException"
-	Precondition      Code = "PreconditionFailedException"
-	PolicyTooLong     Code = "PolicyLengthExceededException"
-	TooManyRequests   Code = "TooManyRequestsException"
-	StorageExceeded   Code = "CodeStorageExceededException"
-	InvalidContent    Code = "InvalidRequestContentException"
-	RequestTooLarge   Code = "RequestTooLargeException"
-	InvalidRuntime    Code = "InvalidRuntimeException"
-	ServiceFailed     Code = "ServiceException"
-	ResourceNotReady  Code = "ResourceNotReadyException"
-	CodeVerification  Code = "CodeVerificationFailedException"
-	ResourceInUseCode Code = "ResourceInUseException"
+	NotFound         Code = "ResourceNotFoundException"
+	Conflict         Code = "ResourceConflictException"
+	InvalidParameter Code = "InvalidParameterValueException"
+	Precondition     Code = "PreconditionFailedException"
+	PolicyTooLong    Code = "PolicyLengthExceededException"
+	TooManyRequests  Code = "TooManyRequestsException"
+	StorageExceeded  Code = "CodeStorageExceededException"
+	InvalidContent   Code = "InvalidRequestContentException"
+	RequestTooLarge  Code = "RequestTooLargeException"
+	ServiceFailed    Code = "ServiceException"
 )
 
 // Codes lists every code, for the table's test.
 func Codes() []Code {
 	return []Code{NotFound, Conflict, InvalidParameter, Precondition, PolicyTooLong, TooManyRequests, StorageExceeded, InvalidContent, RequestTooLarge,
-		InvalidRuntime, ServiceFailed, ResourceNotReady, CodeVerification, ResourceInUseCode}
+		ServiceFailed}
 }
 
 // Error is a refusal, with a text for the caller.
@@ -213,8 +203,10 @@ type Functions struct {
 	pages   *secret.Box
 	now     func() time.Time
 	log     *slog.Logger
-	codes   codes
-	pool    pool
+	pool    *pool
+
+	codesMu sync.Mutex
+	codes   map[codeKey]*unpacking
 }
 
 // New makes the plane on a migrated database.
@@ -229,15 +221,15 @@ func New(db *sqldb.DB, master *secret.Master, o Options) *Functions {
 		o.Concurrency = DefaultConcurrency
 	}
 	return &Functions{db: db, options: o, box: o.Box, sealed: master.Box("function-environment"), pages: master.Box("function-pages"), now: o.Now,
-		log: o.Logger, codes: codes{ready: map[string]*sync.Once{}, paths: map[string]string{}, errs: map[string]error{}}, pool: newPool()}
+		log: o.Logger, codes: map[codeKey]*unpacking{}, pool: newPool()}
 }
 
 // PageToken makes the token for what follows key in the results of query.
-func (f *Functions) PageToken(query string, key any) string { return f.pages.Token(query, key) }
+func (s *Functions) PageToken(query string, key any) string { return s.pages.Token(query, key) }
 
 // OpenPageToken reads a token back into key: InvalidParameter.
-func (f *Functions) OpenPageToken(query, token string, key any) error {
-	if f.pages.Untoken(query, token, key) != nil {
+func (s *Functions) OpenPageToken(query, token string, key any) error {
+	if s.pages.Untoken(query, token, key) != nil {
 		return fail(InvalidParameter, "Invalid Marker: it was not made for this request.")
 	}
 	return nil

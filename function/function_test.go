@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,8 @@ type bed struct {
 	mu    sync.Mutex
 	lines []string
 	later [][]byte
+	dir   string       // of the sandboxes
+	ahead atomic.Int64 // of the clock, nanoseconds
 }
 
 func open(t *testing.T, db *sqldb.DB) *bed {
@@ -51,8 +54,9 @@ func open(t *testing.T, db *sqldb.DB) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{}
+	b := &bed{dir: dir}
 	b.Functions = function.New(db, secret.NewMaster(make([]byte, 32)), function.Options{Box: box, Concurrency: 3,
+		Now: func() time.Time { return time.Now().Add(time.Duration(b.ahead.Load())) },
 		MayAssume: func(_ context.Context, r, _ string) error {
 			if r != role {
 				return errors.New("the role does not trust Lambda")
@@ -154,11 +158,11 @@ func TestVersions(t *testing.T) {
 		if got := b.invoke(t, "f", "1", "{}"); got != `"hello 1"` {
 			t.Error(got)
 		}
-		if err := b.PutAlias(ctx, here, "f", &function.Alias{Name: "live", Version: "1"}, false); err != nil {
+		if err := b.CreateAlias(ctx, here, "f", &function.Alias{Name: "live", Version: "1"}); err != nil {
 			t.Fatal(err)
 		}
-		code(t, b.PutAlias(ctx, here, "f", &function.Alias{Name: "live", Version: "1"}, false), function.Conflict)
-		code(t, b.PutAlias(ctx, here, "f", &function.Alias{Name: "more", Version: "9"}, false), function.NotFound)
+		code(t, b.CreateAlias(ctx, here, "f", &function.Alias{Name: "live", Version: "1"}), function.Conflict)
+		code(t, b.CreateAlias(ctx, here, "f", &function.Alias{Name: "more", Version: "9"}), function.NotFound)
 		if got := b.invoke(t, "f", "live", "{}"); got != `"hello 1"` {
 			t.Error(got)
 		}

@@ -68,7 +68,7 @@ type instance struct {
 
 // pool holds the workers of this node.
 type pool struct {
-	mu      *sync.Mutex
+	mu      sync.Mutex
 	idle    map[string][]*instance
 	count   int
 	running map[string]int // by function
@@ -76,8 +76,8 @@ type pool struct {
 	access  map[string]*instance // by access key
 }
 
-func newPool() pool {
-	return pool{mu: &sync.Mutex{}, idle: map[string][]*instance{}, running: map[string]int{}, access: map[string]*instance{}}
+func newPool() *pool {
+	return &pool{idle: map[string][]*instance{}, running: map[string]int{}, access: map[string]*instance{}}
 }
 
 // drop ends the idle workers of a function.
@@ -152,7 +152,7 @@ func (s *Functions) Later(ctx context.Context, in *Invocation) error {
 	}
 	c, err := s.EventConfigOf(ctx, in.Place, in.Name, in.Qualifier)
 	if CodeOf(err) == NotFound {
-		c = &EventConfig{Retries: -1, Age: -1}
+		c = defaultConfig()
 	} else if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (s *Functions) Invoke(ctx context.Context, in Invocation) (*Outcome, error)
 }
 
 func (s *Functions) enter(f *Function) error {
-	p := &s.pool
+	p := s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -207,7 +207,7 @@ func (s *Functions) enter(f *Function) error {
 }
 
 func (s *Functions) leave(f *Function) {
-	p := &s.pool
+	p := s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.total--
@@ -219,7 +219,7 @@ func (s *Functions) leave(f *Function) {
 // take finds an idle worker or starts one.
 func (s *Functions) take(ctx context.Context, f *Function) (*instance, error) {
 	key := f.ARN() + " " + f.Version + " " + f.Revision
-	p := &s.pool
+	p := s.pool
 	for {
 		p.mu.Lock()
 		list := p.idle[key]
@@ -398,7 +398,7 @@ func (s *Functions) flush(f *Function, i *instance) {
 
 // put keeps a worker for the next invocation, or ends it.
 func (s *Functions) put(i *instance, err error) {
-	p := &s.pool
+	p := s.pool
 	p.mu.Lock()
 	if err == nil && i.Alive() && p.count < maxIdle {
 		i.idle = s.now()
@@ -438,7 +438,7 @@ func (s *Functions) Run(ctx context.Context) {
 }
 
 func (s *Functions) reap(before time.Time) {
-	p := &s.pool
+	p := s.pool
 	p.mu.Lock()
 	var gone []*instance
 	for key, list := range p.idle {

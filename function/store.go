@@ -67,6 +67,12 @@ func (s *Functions) read(ctx context.Context, p arn.Place, name string) (*Functi
 	})
 }
 
+func (s *Functions) lock(tx *sqldb.Tx, p arn.Place, name string) (*Function, error) {
+	return s.scan(p, func(dest ...any) error {
+		return tx.QueryRow(dest, "select "+columns+" from functions where account = $1 and region = $2 and name = $3{forupdate}", p.Account, p.Region, name)
+	})
+}
+
 // List lists functions by name from after on.
 func (s *Functions) List(ctx context.Context, p arn.Place, after string, limit int) ([]*Function, error) {
 	rows, err := s.db.Query(ctx, "select "+columns+" from functions where account = $1 and region = $2 and name > $3 order by name limit $4", p.Account, p.Region, after, limit)
@@ -91,18 +97,14 @@ func (s *Functions) insert(tx *sqldb.Tx, f *Function) error {
 // replace writes a configuration over the one with the revision was; false when there is
 // another one by now.
 func (s *Functions) replace(tx *sqldb.Tx, f *Function, was string) (bool, error) {
-	var body []byte
-	if err := tx.QueryRow([]any{&body}, "select body from functions where account = $1 and region = $2 and name = $3{forupdate}", f.Place.Account, f.Place.Region, f.Name); err != nil {
-		if sqldb.IsNoRows(err) {
-			return false, errFunction(f.Place, f.Name, "")
-		}
+	have, err := s.lock(tx, f.Place, f.Name)
+	if sqldb.IsNoRows(err) {
+		return false, errFunction(f.Place, f.Name, "")
+	}
+	if err != nil || have.Revision != was {
 		return false, err
 	}
-	have := struct{ Revision string }{}
-	if err := json.Unmarshal(body, &have); err != nil || have.Revision != was {
-		return false, err
-	}
-	_, err := tx.Exec("update functions set body = $4 where account = $1 and region = $2 and name = $3", f.Place.Account, f.Place.Region, f.Name, s.pack(f))
+	_, err = tx.Exec("update functions set body = $4 where account = $1 and region = $2 and name = $3", f.Place.Account, f.Place.Region, f.Name, s.pack(f))
 	return true, err
 }
 
@@ -193,6 +195,19 @@ func (s *Functions) readAlias(ctx context.Context, p arn.Place, name, alias stri
 	})
 }
 
+func txAlias(tx *sqldb.Tx, f *Function, alias string) (*Alias, error) {
+	return scanAlias(func(dest ...any) error {
+		return tx.QueryRow(dest, "select name, body from function_aliases where account = $1 and region = $2 and function = $3 and name = $4", f.Place.Account, f.Place.Region, f.Name, alias)
+	})
+}
+
+func hasVersion(tx *sqldb.Tx, f *Function, v int64) (bool, error) {
+	var n int
+	err := tx.QueryRow([]any{&n}, "select count(*) from function_versions where account = $1 and region = $2 and function = $3 and version = $4", f.Place.Account,
+		f.Place.Region, f.Name, v)
+	return n > 0, err
+}
+
 // Aliases lists a function's aliases by name from after on.
 func (s *Functions) Aliases(ctx context.Context, f *Function, after string, limit int) ([]*Alias, error) {
 	rows, err := s.db.Query(ctx, "select name, body from function_aliases where account = $1 and region = $2 and function = $3 and name > $4 order by name limit $5",
@@ -205,9 +220,9 @@ func insertAlias(tx *sqldb.Tx, f *Function, a *Alias) error {
 	return err
 }
 
-func updateAlias(tx *sqldb.Tx, f *Function, a *Alias) (bool, error) {
-	n, err := tx.Exec("update function_aliases set body = $5 where account = $1 and region = $2 and function = $3 and name = $4", f.Place.Account, f.Place.Region, f.Name, a.Name, encode(a))
-	return n == 1, err
+func updateAlias(tx *sqldb.Tx, f *Function, a *Alias) error {
+	_, err := tx.Exec("update function_aliases set body = $5 where account = $1 and region = $2 and function = $3 and name = $4", f.Place.Account, f.Place.Region, f.Name, a.Name, encode(a))
+	return err
 }
 
 func deleteAlias(tx *sqldb.Tx, f *Function, name string) error {
@@ -251,10 +266,20 @@ func upsertEventConfig(tx *sqldb.Tx, f *Function, qualifier string, c *EventConf
 	return err
 }
 
+const eventConfigText = "select body from function_event_configs where account = $1 and region = $2 and function = $3 and qualifier = $4"
+
 func (s *Functions) readEventConfig(ctx context.Context, f *Function, qualifier string) (*EventConfig, error) {
 	var body []byte
-	if err := s.db.QueryRow(ctx, []any{&body}, "select body from function_event_configs where account = $1 and region = $2 and function = $3 and qualifier = $4",
-		f.Place.Account, f.Place.Region, f.Name, qualifier); err != nil {
+	if err := s.db.QueryRow(ctx, []any{&body}, eventConfigText, f.Place.Account, f.Place.Region, f.Name, qualifier); err != nil {
+		return nil, err
+	}
+	c := &EventConfig{}
+	return c, json.Unmarshal(body, c)
+}
+
+func txEventConfig(tx *sqldb.Tx, f *Function, qualifier string) (*EventConfig, error) {
+	var body []byte
+	if err := tx.QueryRow([]any{&body}, eventConfigText, f.Place.Account, f.Place.Region, f.Name, qualifier); err != nil {
 		return nil, err
 	}
 	c := &EventConfig{}
@@ -369,31 +394,33 @@ func (s *Functions) Sweep(ctx context.Context) error {
 		return err
 	}
 	rows, err := s.db.Query(ctx, "select account, sha from function_code where part = 0 and created_at < $1", s.now().Add(-keepCode).UnixMicro())
-	type archive struct {
-		account arn.Account
-		sha     string
-	}
-	list, err := sqldb.Collect(rows, err, func(scan func(...any) error) (archive, error) {
-		var a archive
-		return a, scan(&a.account, &a.sha)
+	list, err := sqldb.Collect(rows, err, func(scan func(...any) error) (codeKey, error) {
+		var k codeKey
+		return k, scan(&k.account, &k.sha)
 	})
 	if err != nil {
 		return err
 	}
-	for _, a := range list {
+	for _, k := range list {
 		err := s.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
 			var used int
-			mark := `%"codeSha":"` + a.sha + `"%`
+			mark := `%"codeSha":"` + k.sha + `"%`
 			if err := tx.QueryRow([]any{&used}, `select (select count(*) from functions where account = $1 and body like $2) +
-				(select count(*) from function_versions where account = $1 and body like $2)`, a.account, mark); err != nil || used > 0 {
+				(select count(*) from function_versions where account = $1 and body like $2)`, k.account, mark); err != nil || used > 0 {
 				return err
 			}
-			_, err := tx.Exec("delete from function_code where account = $1 and sha = $2", a.account, a.sha)
+			_, err := tx.Exec("delete from function_code where account = $1 and sha = $2", k.account, k.sha)
 			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.sweepUnpacked(ctx)
+}
+
+func (s *Functions) hasCode(ctx context.Context, k codeKey) (bool, error) {
+	var n int
+	err := s.db.QueryRow(ctx, []any{&n}, "select count(*) from function_code where account = $1 and sha = $2 and part = 0", k.account, k.sha)
+	return n > 0, err
 }

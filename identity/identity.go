@@ -33,13 +33,7 @@ import (
 var migrations embed.FS
 
 // Migrations holds the plane's schema for sqldb.Migrate.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return sub
-}
+func Migrations() fs.FS { return migrations }
 
 // The ways credentials can be wrong.
 var (

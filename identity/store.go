@@ -22,7 +22,7 @@ func (id *Identity) insertAccount(ctx context.Context, root arn.Principal, name 
 func (id *Identity) insertKey(tx *sqldb.Tx, p arn.Principal, c Credentials, at time.Time) error {
 	_, err := tx.Exec(`insert into access_keys (account, access_key_id, kind, principal_arn, principal_id, secret, active, created_at)
 		values ($1, $2, $3, $4, $5, $6, 1, $7)`, p.Account, c.AccessKeyID, p.Kind, p.ARN, p.ID,
-		id.keys.Seal([]byte(c.Secret.Reveal()), c.AccessKeyID), micros(at))
+		id.keys.Seal([]byte(c.Secret.Reveal()), c.AccessKeyID), sqldb.Micros(at))
 	return err
 }
 
@@ -89,14 +89,14 @@ func (id *Identity) listAccounts(ctx context.Context) ([]AccountInfo, error) {
 		if err := rows.Scan(&a.ID, &a.Name, &created, &closed, &a.Alias); err != nil {
 			return nil, err
 		}
-		a.CreatedAt, a.ClosedAt = fromMicros(created), fromMicros(closed)
+		a.CreatedAt, a.ClosedAt = sqldb.Time(created), sqldb.Time(closed)
 		out = append(out, a)
 	}
 	return out, rows.Err()
 }
 
 func closeAccount(tx *sqldb.Tx, a arn.Account, now time.Time) (int64, error) {
-	return tx.Exec("update accounts set closed_at = $1 where account = $2 and closed_at = 0", micros(now), a)
+	return tx.Exec("update accounts set closed_at = $1 where account = $2 and closed_at = 0", sqldb.Micros(now), a)
 }
 
 func putAlias(tx *sqldb.Tx, a arn.Account, alias string) error {
@@ -145,7 +145,7 @@ const keyColumns = "access_key_id, principal_id, active, created_at, used_at, us
 func (k *AccessKey) scan(scan func(...any) error, more ...any) error {
 	var active, created, used int64
 	err := scan(append([]any{&k.ID, &k.PrincipalID, &active, &created, &used, &k.UsedService, &k.UsedRegion}, more...)...)
-	k.Active, k.CreatedAt, k.UsedAt = active != 0, fromMicros(created), fromMicros(used)
+	k.Active, k.CreatedAt, k.UsedAt = active != 0, sqldb.Time(created), sqldb.Time(used)
 	return err
 }
 
@@ -174,7 +174,7 @@ func (id *Identity) readKeyInfo(ctx context.Context, a arn.Account, keyID string
 }
 
 func updateKey(tx *sqldb.Tx, p arn.Principal, keyID string, active bool) (int64, error) {
-	return tx.Exec("update access_keys set active = $1 where account = $2 and principal_id = $3 and access_key_id = $4", flag(active), p.Account, p.ID, keyID)
+	return tx.Exec("update access_keys set active = $1 where account = $2 and principal_id = $3 and access_key_id = $4", sqldb.Flag(active), p.Account, p.ID, keyID)
 }
 
 func deleteKey(tx *sqldb.Tx, p arn.Principal, keyID string) (int64, error) {
@@ -191,7 +191,7 @@ func (id *Identity) findKeyAccount(ctx context.Context, keyID string) (a arn.Acc
 func touchKeys(tx *sqldb.Tx, used map[string]keyUse) error {
 	for keyID, u := range used {
 		if _, err := tx.Exec("update access_keys set used_at = $1, used_service = $2, used_region = $3 where access_key_id = $4",
-			micros(u.at), u.service, u.region, keyID); err != nil {
+			sqldb.Micros(u.at), u.service, u.region, keyID); err != nil {
 			return err
 		}
 	}

@@ -27,7 +27,7 @@ func (w *entityRow) dest() []any {
 }
 
 func (w *entityRow) entity() (*Entity, error) {
-	w.CreatedAt, w.PasswordAt, w.UsedAt = fromMicros(w.createdAt), fromMicros(w.passwordAt), fromMicros(w.usedAt)
+	w.CreatedAt, w.PasswordAt, w.UsedAt = sqldb.Time(w.createdAt), sqldb.Time(w.passwordAt), sqldb.Time(w.usedAt)
 	w.MaxSession, w.PasswordReset = time.Duration(w.maxSession)*time.Second, w.reset != 0
 	w.Tags = map[string]string{}
 	if err := json.Unmarshal([]byte(w.tags), &w.Tags); err != nil {
@@ -36,32 +36,10 @@ func (w *entityRow) entity() (*Entity, error) {
 	return &w.Entity, nil
 }
 
-// fromMicros turns a stored time back; 0 is the zero time.
-func fromMicros(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(n).UTC()
-}
-
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func flag(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 func insertEntity(tx *sqldb.Tx, e *Entity) error {
 	_, err := tx.Exec(`insert into entities (account, kind, name_key, name, path, id, created_at, description, trust, max_session, boundary, tags,
 		password, password_at, password_reset, used_at, used_region) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, '', 0, 0, 0, '')`,
-		e.Account, e.Kind, strings.ToLower(e.Name), e.Name, e.Path, e.ID, micros(e.CreatedAt), e.Description, e.Trust, int64(e.MaxSession/time.Second),
+		e.Account, e.Kind, strings.ToLower(e.Name), e.Name, e.Path, e.ID, sqldb.Micros(e.CreatedAt), e.Description, e.Trust, int64(e.MaxSession/time.Second),
 		e.Boundary, jsonText(e.Tags))
 	return err
 }
@@ -134,7 +112,7 @@ func (id *Identity) listEntities(ctx context.Context, a arn.Account, k EntityKin
 func updateEntity(tx *sqldb.Tx, e *Entity) error {
 	_, err := tx.Exec(`update entities set description = $1, trust = $2, max_session = $3, boundary = $4, tags = $5, password = $6, password_at = $7,
 		password_reset = $8 where account = $9 and kind = $10 and name_key = $11`, e.Description, e.Trust, int64(e.MaxSession/time.Second), e.Boundary,
-		jsonText(e.Tags), e.password, micros(e.PasswordAt), flag(e.PasswordReset), e.Account, e.Kind, strings.ToLower(e.Name))
+		jsonText(e.Tags), e.password, sqldb.Micros(e.PasswordAt), sqldb.Flag(e.PasswordReset), e.Account, e.Kind, strings.ToLower(e.Name))
 	return err
 }
 

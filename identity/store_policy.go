@@ -22,7 +22,7 @@ func (w *policyRow) dest() []any {
 }
 
 func (w *policyRow) policy() (*ManagedPolicy, error) {
-	w.CreatedAt, w.UpdatedAt, w.Tags = fromMicros(w.createdAt), fromMicros(w.updatedAt), map[string]string{}
+	w.CreatedAt, w.UpdatedAt, w.Tags = sqldb.Time(w.createdAt), sqldb.Time(w.updatedAt), map[string]string{}
 	return &w.ManagedPolicy, json.Unmarshal([]byte(w.tags), &w.Tags)
 }
 
@@ -94,13 +94,13 @@ func holdPolicy(tx *sqldb.Tx, a arn.Account, policyARN string) (*ManagedPolicy, 
 func insertPolicy(tx *sqldb.Tx, p *ManagedPolicy) error {
 	_, err := tx.Exec(`insert into managed_policies (account, name_key, name, path, id, description, created_at, updated_at, default_version, last_version, tags)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, p.Account, strings.ToLower(p.Name), p.Name, p.Path, p.ID, p.Description,
-		micros(p.CreatedAt), micros(p.UpdatedAt), p.Default, p.last, jsonText(p.Tags))
+		sqldb.Micros(p.CreatedAt), sqldb.Micros(p.UpdatedAt), p.Default, p.last, jsonText(p.Tags))
 	return err
 }
 
 func updatePolicy(tx *sqldb.Tx, p *ManagedPolicy) error {
 	_, err := tx.Exec("update managed_policies set updated_at = $1, default_version = $2, last_version = $3, tags = $4 where account = $5 and name_key = $6",
-		micros(p.UpdatedAt), p.Default, p.last, jsonText(p.Tags), p.Account, strings.ToLower(p.Name))
+		sqldb.Micros(p.UpdatedAt), p.Default, p.last, jsonText(p.Tags), p.Account, strings.ToLower(p.Name))
 	return err
 }
 
@@ -114,7 +114,7 @@ func deletePolicy(tx *sqldb.Tx, p *ManagedPolicy) error {
 
 func insertVersion(tx *sqldb.Tx, p *ManagedPolicy, v Version) error {
 	_, err := tx.Exec("insert into policy_versions (account, policy_id, version, document, created_at) values ($1, $2, $3, $4, $5)",
-		p.Account, p.ID, v.Number, v.Document, micros(v.CreatedAt))
+		p.Account, p.ID, v.Number, v.Document, sqldb.Micros(v.CreatedAt))
 	return err
 }
 
@@ -147,7 +147,7 @@ func (id *Identity) listVersions(ctx context.Context, p *ManagedPolicy) ([]Versi
 		if err := rows.Scan(&v.Number, &v.Document, &at); err != nil {
 			return nil, err
 		}
-		v.CreatedAt = fromMicros(at)
+		v.CreatedAt = sqldb.Time(at)
 		out = append(out, v)
 	}
 	return out, rows.Err()

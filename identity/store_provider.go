@@ -17,14 +17,14 @@ func (p *Provider) scan(scan func(...any) error) error {
 	if err := scan(&p.Account, &p.URL, &clients, &thumbprints, &tags, &created); err != nil {
 		return err
 	}
-	p.CreatedAt = fromMicros(created)
+	p.CreatedAt = sqldb.Time(created)
 	return errors.Join(json.Unmarshal([]byte(clients), &p.Clients), json.Unmarshal([]byte(thumbprints), &p.Thumbprints),
 		json.Unmarshal([]byte(tags), &p.Tags))
 }
 
 func insertProvider(tx *sqldb.Tx, p *Provider) error {
 	_, err := tx.Exec("insert into oidc_providers (account, url, clients, thumbprints, tags, created_at) values ($1, $2, $3, $4, $5, $6)",
-		p.Account, p.URL, jsonText(p.Clients), jsonText(p.Thumbprints), jsonText(p.Tags), micros(p.CreatedAt))
+		p.Account, p.URL, jsonText(p.Clients), jsonText(p.Thumbprints), jsonText(p.Tags), sqldb.Micros(p.CreatedAt))
 	return err
 }
 

@@ -10,7 +10,7 @@ import (
 
 func insertSession(tx *sqldb.Tx, s *Session, hash, sealed []byte) error {
 	_, err := tx.Exec("insert into sessions (account, access_key_id, principal_id, token_hash, payload, expires_at) values ($1, $2, $3, $4, $5, $6)",
-		s.Principal.Account, s.Principal.AccessKeyID, s.EntityID, hash, sealed, micros(s.ExpiresAt))
+		s.Principal.Account, s.Principal.AccessKeyID, s.EntityID, hash, sealed, sqldb.Micros(s.ExpiresAt))
 	return err
 }
 
@@ -20,7 +20,7 @@ func (id *Identity) readSession(ctx context.Context, accessKeyID string) (hash, 
 }
 
 func touchEntity(tx *sqldb.Tx, e *Entity, at time.Time) error {
-	_, err := tx.Exec("update entities set used_at = $1 where account = $2 and id = $3", micros(at), e.Account, e.ID)
+	_, err := tx.Exec("update entities set used_at = $1 where account = $2 and id = $3", sqldb.Micros(at), e.Account, e.ID)
 	return err
 }
 
@@ -30,15 +30,15 @@ func sweep(tx *sqldb.Tx, sessionsBefore, denialsBefore time.Time) error {
 	if _, err := tx.Exec("delete from denials where at < (select at from denials order by at desc limit 1 offset $1)", denialsMost); err != nil {
 		return err
 	}
-	if _, err := tx.Exec("delete from sessions where expires_at < $1", micros(sessionsBefore)); err != nil {
+	if _, err := tx.Exec("delete from sessions where expires_at < $1", sqldb.Micros(sessionsBefore)); err != nil {
 		return err
 	}
-	_, err := tx.Exec("delete from denials where at < $1", micros(denialsBefore))
+	_, err := tx.Exec("delete from denials where at < $1", sqldb.Micros(denialsBefore))
 	return err
 }
 
 func insertDenial(tx *sqldb.Tx, a arn.Account, requestID string, at time.Time, body string) error {
-	_, err := tx.Exec("insert into denials (account, request_id, at, body) values ($1, $2, $3, $4) on conflict do nothing", a, requestID, micros(at), body)
+	_, err := tx.Exec("insert into denials (account, request_id, at, body) values ($1, $2, $3, $4) on conflict do nothing", a, requestID, sqldb.Micros(at), body)
 	return err
 }
 

@@ -29,13 +29,7 @@ import (
 var migrations embed.FS
 
 // Migrations holds the plane's schema for sqldb.Migrate.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return sub
-}
+func Migrations() fs.FS { return migrations }
 
 // Code is what went wrong, in CloudWatch Logs' own names. The set is closed.
 type Code string
@@ -229,7 +223,7 @@ func (l *Logs) CreateGroup(ctx context.Context, g *Group) error {
 func (l *Logs) Group(ctx context.Context, p arn.Place, name string) (*Group, error) {
 	g, err := l.readGroup(ctx, p, name)
 	if sqldb.IsNoRows(err) {
-		return nil, fail(NotFound, "The specified log group does not exist.")
+		return nil, errGroup()
 	}
 	return g, err
 }
@@ -246,19 +240,26 @@ func (l *Logs) DeleteGroup(ctx context.Context, p arn.Place, name string) error 
 // UpdateGroup applies fn to a group's retention and tags: NotFound, InvalidParameter,
 // TooManyTags.
 func (l *Logs) UpdateGroup(ctx context.Context, p arn.Place, name string, fn func(*Group)) error {
-	g, err := l.Group(ctx, p, name)
-	if err != nil {
-		return err
-	}
-	fn(g)
-	if g.Retention != 0 && !slices.Contains(retentions, g.Retention) {
-		return fail(InvalidParameter, "1 validation error detected: Value '%d' at 'retentionInDays' failed to satisfy constraint: Member must satisfy enum value set: %v", g.Retention, retentions)
-	}
-	if len(g.Tags) > maxTags {
-		return fail(TooManyTags, "A log group may have %d tags.", maxTags)
-	}
-	return l.db.Write(ctx, func(tx *sqldb.Tx) error { return updateGroup(tx, g) })
+	return l.db.Write(ctx, func(tx *sqldb.Tx) error {
+		g, err := lockGroup(tx, p, name)
+		if sqldb.IsNoRows(err) {
+			return errGroup()
+		}
+		if err != nil {
+			return err
+		}
+		fn(g)
+		if g.Retention != 0 && !slices.Contains(retentions, g.Retention) {
+			return fail(InvalidParameter, "1 validation error detected: Value '%d' at 'retentionInDays' failed to satisfy constraint: Member must satisfy enum value set: %v", g.Retention, retentions)
+		}
+		if len(g.Tags) > maxTags {
+			return fail(TooManyTags, "A log group may have %d tags.", maxTags)
+		}
+		return updateGroup(tx, g)
+	})
 }
+
+func errGroup() error { return fail(NotFound, "The specified log group does not exist.") }
 
 // CreateStream makes a stream: NotFound, AlreadyExists, InvalidParameter.
 func (l *Logs) CreateStream(ctx context.Context, p arn.Place, group, name string) error {

@@ -48,6 +48,12 @@ func (l *Logs) readGroup(ctx context.Context, p arn.Place, name string) (*Group,
 	})
 }
 
+func lockGroup(tx *sqldb.Tx, p arn.Place, name string) (*Group, error) {
+	return scanGroup(p, func(dest ...any) error {
+		return tx.QueryRow(dest, "select "+groupColumns+" from log_groups where account = $1 and region = $2 and name = $3{forupdate}", p.Account, p.Region, name)
+	})
+}
+
 // Groups lists groups by name from after on, of those with a prefix and a part of
 // their name.
 func (l *Logs) Groups(ctx context.Context, p arn.Place, prefix, part, after string, limit int) ([]*Group, error) {

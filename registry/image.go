@@ -219,7 +219,7 @@ func (r *Registry) addImage(tx *sqldb.Tx, repo *Repository, m *manifest.Manifest
 // moveTag points a tag at an image. Of pushers that race for an immutable tag
 // the primary key lets one through.
 func (r *Registry) moveTag(tx *sqldb.Tx, repo *Repository, tag, old, to string) error {
-	now := micros(r.now())
+	now := sqldb.Micros(r.now())
 	tx.AfterCommit(func() { r.cache.drop(imageKey(repo.Place, repo.Name, tag)) })
 	if old == "" {
 		n, err := insertTag(tx, repo, tag, to, now)

@@ -101,12 +101,12 @@ func (r *Registry) MountLayer(ctx context.Context, p arn.Place, repo, from, dige
 		if rp.KMSKey != src.content.Encryption {
 			return nil
 		}
-		held, err := touchBlob(tx, src.content, micros(r.now()), micros(r.now().Add(leaseTime)))
+		held, err := touchBlob(tx, src.content, sqldb.Micros(r.now()), sqldb.Micros(r.now().Add(leaseTime)))
 		if err != nil || !held {
 			return err
 		}
 		ok = true
-		return linkLayer(tx, rp, digest, src.Size, micros(r.now()))
+		return linkLayer(tx, rp, digest, src.Size, sqldb.Micros(r.now()))
 	})
 	if err != nil {
 		return nil, false, storage(err)
@@ -139,7 +139,7 @@ func (r *Registry) lease(ctx context.Context, c blob.Content) error {
 		return nil
 	}
 	if err := r.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
-		_, err := touchBlob(tx, c, micros(now), micros(now.Add(leaseTime)))
+		_, err := touchBlob(tx, c, sqldb.Micros(now), sqldb.Micros(now.Add(leaseTime)))
 		return err
 	}); err != nil {
 		return err
@@ -205,7 +205,7 @@ func (r *Registry) flushPulls(ctx context.Context) error {
 		}
 		if err := r.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
 			for k, t := range batch {
-				if err := setPulled(tx, k, micros(t)); err != nil {
+				if err := setPulled(tx, k, sqldb.Micros(t)); err != nil {
 					return err
 				}
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/registry/manifest"
+	"github.com/berth-registry/berth/sqldb"
 )
 
 // TagStatus filters images.
@@ -26,7 +27,7 @@ type ImageKey struct {
 }
 
 // Key is the image's place in the order of Images.
-func (i *Image) Key() ImageKey { return ImageKey{micros(i.PushedAt), i.Digest} }
+func (i *Image) Key() ImageKey { return ImageKey{sqldb.Micros(i.PushedAt), i.Digest} }
 
 // Images returns a page of a repository's images with their tags, newest first:
 // RepositoryNotFound.

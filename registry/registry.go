@@ -37,13 +37,7 @@ import (
 var migrations embed.FS
 
 // Migrations holds the plane's schema for sqldb.Migrate.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return sub
-}
+func Migrations() fs.FS { return migrations }
 
 // Limits are ECR's quotas. The zero value of a field means its default.
 type Limits struct {
@@ -134,16 +128,6 @@ func newID() int64 {
 	var b [8]byte
 	rand.Read(b[:])
 	return int64(binary.BigEndian.Uint64(b[:]) >> 1)
-}
-
-func micros(t time.Time) int64 { return t.UnixMicro() }
-
-// fromMicros turns a stored time back; 0 is the zero time.
-func fromMicros(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(n).UTC()
 }
 
 // Run does the plane's background work until ctx ends: it expires uploads,

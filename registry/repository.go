@@ -169,7 +169,7 @@ func (r *Registry) DeleteRepository(ctx context.Context, p arn.Place, name strin
 			return fail(RepositoryNotEmpty, "The repository with name '%s' in registry with id '%s' cannot be deleted because it still contains images", name, p.Account)
 		}
 		gone = repo
-		return deleteRepository(tx, repo, micros(r.now()))
+		return deleteRepository(tx, repo, sqldb.Micros(r.now()))
 	})
 	if err != nil {
 		return nil, storage(err)

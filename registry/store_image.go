@@ -24,7 +24,7 @@ func (w *imageRow) dest(more ...any) []any {
 }
 
 func (w *imageRow) image() *Image {
-	w.PushedAt, w.PulledAt = fromMicros(w.pushed), fromMicros(w.pulled)
+	w.PushedAt, w.PulledAt = sqldb.Time(w.pushed), sqldb.Time(w.pulled)
 	return &w.Image
 }
 
@@ -166,7 +166,7 @@ func insertImage(tx *sqldb.Tx, rp *Repository, i *Image, depth int64) error {
 	_, err := tx.Exec(`insert into images (account, region, repo, digest, media_type, artifact_type, config_type, subject, depth, size,
 		tag_count, pushed_at, pulled_at, pushed_by, body, origin) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, 0, $12, $13, $14)`,
 		rp.Place.Account, rp.Place.Region, rp.ID, i.Digest, i.MediaType, i.ArtifactType, i.ConfigType, i.Subject, depth, i.Size,
-		micros(i.PushedAt), i.PushedBy, i.Body, originText(i.origin))
+		sqldb.Micros(i.PushedAt), i.PushedBy, i.Body, originText(i.origin))
 	return err
 }
 

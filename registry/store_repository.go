@@ -24,7 +24,7 @@ func (w *repositoryRow) dest() []any {
 }
 
 func (w *repositoryRow) repository() (*Repository, error) {
-	w.CreatedAt, w.EvaluatedAt, w.ScanOnPush = fromMicros(w.createdAt), fromMicros(w.evaluatedAt), w.scan != 0
+	w.CreatedAt, w.EvaluatedAt, w.ScanOnPush = sqldb.Time(w.createdAt), sqldb.Time(w.evaluatedAt), w.scan != 0
 	if w.exclusions != "[]" {
 		if err := json.Unmarshal([]byte(w.exclusions), &w.Tags.Exclusions); err != nil {
 			return nil, err
@@ -56,13 +56,6 @@ func jsonText[T []string | map[string]string](v T) string {
 	return string(b)
 }
 
-func flag(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 func countRepositories(tx *sqldb.Tx, p arn.Place, limit int64) (int64, error) {
 	// Counting stops at the limit, and the key's order makes it a walk of an
 	// index: at 100,000 names some milliseconds, and only when a repository is made.
@@ -83,7 +76,7 @@ func insertRepository(tx *sqldb.Tx, r *Repository, by string) error {
 	_, err := tx.Exec(`insert into repositories (account, region, name, id, created_at, mutability, exclusions, scan, encryption, kms_key,
 		policy, lifecycle, lifecycle_evaluated_at, tags, template, version, image_count, created_by)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $14, 0, 0, $15)`,
-		r.Place.Account, r.Place.Region, r.Name, r.ID, micros(r.CreatedAt), r.Tags.Mode, jsonText(r.Tags.Exclusions), flag(r.ScanOnPush),
+		r.Place.Account, r.Place.Region, r.Name, r.ID, sqldb.Micros(r.CreatedAt), r.Tags.Mode, jsonText(r.Tags.Exclusions), sqldb.Flag(r.ScanOnPush),
 		r.Encryption, r.KMSKey, r.Policy, r.Lifecycle, jsonText(r.Resource), r.Template, by)
 	return err
 }
@@ -146,7 +139,7 @@ func txRepository(tx *sqldb.Tx, p arn.Place, name, lock string) (*Repository, er
 func updateRepository(tx *sqldb.Tx, r *Repository) error {
 	_, err := tx.Exec(`update repositories set mutability = $1, exclusions = $2, scan = $3, policy = $4, lifecycle = $5,
 		lifecycle_evaluated_at = $6, tags = $7, version = version + 1 where account = $8 and region = $9 and name = $10 and id = $11`,
-		r.Tags.Mode, jsonText(r.Tags.Exclusions), flag(r.ScanOnPush), r.Policy, r.Lifecycle, evaluated(r), jsonText(r.Resource),
+		r.Tags.Mode, jsonText(r.Tags.Exclusions), sqldb.Flag(r.ScanOnPush), r.Policy, r.Lifecycle, evaluated(r), jsonText(r.Resource),
 		r.Place.Account, r.Place.Region, r.Name, r.ID)
 	return err
 }
@@ -155,7 +148,7 @@ func evaluated(r *Repository) int64 {
 	if r.EvaluatedAt.IsZero() {
 		return 0
 	}
-	return micros(r.EvaluatedAt)
+	return sqldb.Micros(r.EvaluatedAt)
 }
 
 // deleteRepository makes a repository and everything in it invisible at once;

@@ -20,7 +20,7 @@ func insertTemplate(tx *sqldb.Tx, t *Template) error {
 		return err
 	}
 	_, err = tx.Exec("insert into templates (account, region, prefix, created_at, updated_at, spec) values ($1, $2, $3, $4, $5, $6)",
-		t.Place.Account, t.Place.Region, t.Prefix, micros(t.CreatedAt), micros(t.UpdatedAt), string(spec))
+		t.Place.Account, t.Place.Region, t.Prefix, sqldb.Micros(t.CreatedAt), sqldb.Micros(t.UpdatedAt), string(spec))
 	return err
 }
 
@@ -30,7 +30,7 @@ func updateTemplate(tx *sqldb.Tx, t *Template) error {
 		return err
 	}
 	_, err = tx.Exec("update templates set spec = $1, updated_at = $2 where account = $3 and region = $4 and prefix = $5",
-		string(spec), micros(t.UpdatedAt), t.Place.Account, t.Place.Region, t.Prefix)
+		string(spec), sqldb.Micros(t.UpdatedAt), t.Place.Account, t.Place.Region, t.Prefix)
 	return err
 }
 
@@ -46,7 +46,7 @@ func scanTemplate(scan func(...any) error, p arn.Place) (*Template, error) {
 	if err := scan(&t.Prefix, &created, &updated, &spec); err != nil {
 		return nil, err
 	}
-	t.CreatedAt, t.UpdatedAt = fromMicros(created), fromMicros(updated)
+	t.CreatedAt, t.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return t, json.Unmarshal([]byte(spec), t)
 }
 

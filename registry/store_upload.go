@@ -42,8 +42,8 @@ func (r *Registry) save(ctx context.Context, s *session) error {
 			on conflict (account, region, id) do update set node = excluded.node, used_at = excluded.used_at, size = excluded.size,
 			parts = excluded.parts, short_part = excluded.short_part, store_key = excluded.store_key, hash = excluded.hash, tail = excluded.tail,
 			data_key = excluded.data_key, nonce = excluded.nonce`,
-			s.ref.Place.Account, s.ref.Place.Region, s.ref.ID, s.repo, s.ref.Principal, r.node, micros(s.started), micros(now), st.Size, s.parts,
-			flag(s.short)*shortBefore|flag(s.lastShort)*shortLast, st.Key, st.Hash, st.Tail, st.DataKey, st.Encrypted, st.Nonce)
+			s.ref.Place.Account, s.ref.Place.Region, s.ref.ID, s.repo, s.ref.Principal, r.node, sqldb.Micros(s.started), sqldb.Micros(now), st.Size, s.parts,
+			sqldb.Flag(s.short)*shortBefore|sqldb.Flag(s.lastShort)*shortLast, st.Key, st.Hash, st.Tail, st.DataKey, st.Encrypted, st.Nonce)
 		return err
 	})
 	if err != nil {
@@ -64,7 +64,7 @@ func (r *Registry) readUpload(ctx context.Context, ref UploadRef) (*uploadRow, e
 		join repositories r on r.account = u.account and r.region = u.region and r.id = u.repo
 		where u.account = $1 and u.region = $2 and u.id = $3 and u.principal = $4 and r.name = $5`,
 		ref.Place.Account, ref.Place.Region, ref.ID, ref.Principal, ref.Repository)
-	w.started, w.saved, w.short, w.lastShort = fromMicros(started), fromMicros(used), short&shortBefore != 0, short&shortLast != 0
+	w.started, w.saved, w.short, w.lastShort = sqldb.Time(started), sqldb.Time(used), short&shortBefore != 0, short&shortLast != 0
 	return &w, err
 }
 
@@ -77,7 +77,7 @@ func (r *Registry) isCurrent(ctx context.Context, s *session) (bool, error) {
 	if sqldb.IsNoRows(err) {
 		return false, nil
 	}
-	return node == r.node && used == micros(s.saved), err
+	return node == r.node && used == sqldb.Micros(s.saved), err
 }
 
 func deleteUpload(tx *sqldb.Tx, ref UploadRef) error {

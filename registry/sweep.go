@@ -3,6 +3,8 @@ package registry
 import (
 	"context"
 	"time"
+
+	"github.com/berth-registry/berth/sqldb"
 )
 
 // sweepBatch is how many rows of a kind one step of a sweep touches, so that no
@@ -57,7 +59,7 @@ func (r *Registry) sweepLive(ctx context.Context) error {
 }
 
 func (r *Registry) sweepUploads(ctx context.Context) error {
-	before := micros(r.now().Add(-r.limits.UploadLife))
+	before := sqldb.Micros(r.now().Add(-r.limits.UploadLife))
 	for {
 		list, err := r.staleUploads(ctx, before, sweepBatch)
 		if err != nil || len(list) == 0 {
@@ -79,7 +81,7 @@ func (r *Registry) sweepUploads(ctx context.Context) error {
 
 func (r *Registry) sweepLeftovers(ctx context.Context) error {
 	now := r.now()
-	before := micros(now.Add(-r.limits.LeftoverLife))
+	before := sqldb.Micros(now.Add(-r.limits.LeftoverLife))
 	list, err := r.leftovers(ctx, before, sweepBatch)
 	if err != nil {
 		return err
@@ -92,7 +94,7 @@ func (r *Registry) sweepLeftovers(ctx context.Context) error {
 		if open[l.id] {
 			continue
 		}
-		if err := r.removeLeftover(ctx, l, before, micros(now)); err != nil {
+		if err := r.removeLeftover(ctx, l, before, sqldb.Micros(now)); err != nil {
 			return err
 		}
 		r.cache.dropAll()

@@ -452,7 +452,7 @@ const (
 func (r *Registry) linkUpload(ctx context.Context, s *session, c blob.Content, how int, damaged string) (unused bool, err error) {
 	err = r.db.Write(ctx, func(tx *sqldb.Tx) error {
 		now := r.now()
-		at, lease := micros(now), micros(now.Add(leaseTime))
+		at, lease := sqldb.Micros(now), sqldb.Micros(now.Add(leaseTime))
 		rp, err := holdRepository(tx, s.ref.Place, s.ref.Repository)
 		if err != nil {
 			return err

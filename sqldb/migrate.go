@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -15,7 +16,7 @@ import (
 var ErrNewerSchema = errors.New("the database belongs to a newer Berth")
 
 // Migrate brings a plane's tables up to date. files holds migrations named
-// 0001_what.sql, 0002_….sql at its root, written in portable SQL, statements
+// migrations/0001_what.sql, migrations/0002_….sql, written in portable SQL, statements
 // ended by a semicolon at a line's end.
 //
 // Each migration is one transaction that also writes the row recording it, so a
@@ -102,13 +103,13 @@ func (db *DB) write1(ctx context.Context, fn func(*Tx) error) error {
 
 // migrations reads the files in order and checks that none is missing.
 func migrations(files fs.FS) ([][]string, error) {
-	names, err := fs.Glob(files, "*.sql") // sorted by name
+	names, err := fs.Glob(files, "migrations/*.sql") // sorted by name
 	if err != nil {
 		return nil, err
 	}
 	var out [][]string
 	for i, name := range names {
-		number, _, _ := strings.Cut(name, "_")
+		number, _, _ := strings.Cut(path.Base(name), "_")
 		if n, err := strconv.Atoi(number); err != nil || n != i+1 {
 			return nil, fmt.Errorf("migration %s: want number %d", name, i+1)
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/berth-registry/berth/sqldb/sqldbtest"
 )
 
-var schema = fstest.MapFS{"0001_first.sql": {Data: []byte(`
+var schema = fstest.MapFS{"migrations/0001_first.sql": {Data: []byte(`
 create table item (name {text} not null, n bigint not null, body {bytes}, primary key (name)){norowid};
 `)}}
 
@@ -239,7 +239,7 @@ func TestSerializationRetry(t *testing.T) {
 
 func TestMigrateRefusesNewerSchema(t *testing.T) {
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		newer := fstest.MapFS{"0001_first.sql": schema["0001_first.sql"], "0002_next.sql": {Data: []byte("alter table item add column more bigint;\n")}}
+		newer := fstest.MapFS{"migrations/0001_first.sql": schema["migrations/0001_first.sql"], "migrations/0002_next.sql": {Data: []byte("alter table item add column more bigint;\n")}}
 		if err := db.Migrate(t.Context(), "test", newer); err != nil {
 			t.Fatal(err)
 		}

@@ -79,7 +79,11 @@ func (t *Trail) Lookup(ctx context.Context, q Query, token string) ([]*Record, s
 		}
 		return []*Record{r}, "", nil
 	}
-	list, err := t.page(ctx, q.Place, letters[q.Attribute], q.Value, before, since, q.Limit+1)
+	attribute := ""
+	if q.Attribute != "" {
+		attribute = letters[q.Attribute] + q.Value
+	}
+	list, err := t.page(ctx, q.Place, attribute, before, since, q.Limit+1)
 	if err != nil || len(list) <= q.Limit {
 		return list, "", err
 	}
@@ -87,15 +91,12 @@ func (t *Trail) Lookup(ctx context.Context, q Query, token string) ([]*Record, s
 	return list, t.pages.Token(id, keyOf(list[q.Limit-1])), nil
 }
 
-// page merges recent records and segments, the newest first.
-func (t *Trail) page(ctx context.Context, p arn.Place, letter, value string, before key, since int64, limit int) ([]*Record, error) {
-	merged, err := t.readRecent(ctx, p, letter, value, before, since, limit)
+// page merges recent records and segments, the newest first: those with an attribute,
+// unless it is "".
+func (t *Trail) page(ctx context.Context, p arn.Place, attribute string, before key, since int64, limit int) ([]*Record, error) {
+	merged, err := t.readRecent(ctx, p, attribute, before, since, limit)
 	if err != nil {
 		return nil, err
-	}
-	attribute := ""
-	if letter != "" {
-		attribute = letter + value
 	}
 	// A segment that ends later than the key may hold what is before it; none spans more
 	// than maxSpan.
@@ -143,7 +144,7 @@ func (t *Trail) Find(ctx context.Context, p arn.Place, id string, is func(*Recor
 	}
 	before, since := key{At: at.Add(nearby).UnixMicro()}, at.Add(-nearby).UnixMicro()
 	for {
-		list, err := t.page(ctx, p, "", "", before, since, segmentRecords)
+		list, err := t.page(ctx, p, "", before, since, segmentRecords)
 		if err != nil {
 			return nil, err
 		}

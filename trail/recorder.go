@@ -94,15 +94,14 @@ func (t *Trail) rows(r *Record) []*row {
 	if own.Account == "" || own.Account == place.Account {
 		return []*row{t.row(r, place)}
 	}
-	mine := *r
-	mine.ID = event.NewID()
 	if r.ErrorCode == accessDenied {
 		return []*row{t.row(r, own)}
 	}
 	if r.Shared == "" {
 		r.Shared = event.NewID()
 	}
-	mine.Shared = r.Shared
+	mine := *r
+	mine.ID = event.NewID()
 	return []*row{t.row(r, place), t.row(&mine, own)}
 }
 
@@ -277,7 +276,7 @@ func fault(r *Record, err error) {
 // deny writes a denial's record and explanation before it is answered. It reports
 // false when there were too many to do so.
 func (t *Trail) deny(ctx context.Context, c gate.Call, r *Record, d *gate.Denied) bool {
-	if !t.denials.take(t.now()) {
+	if ok, _ := t.denials.Take(""); !ok {
 		return false
 	}
 	rows := t.rows(r)

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
@@ -14,13 +13,8 @@ import (
 )
 
 func insertRecord(tx *sqldb.Tx, r *Record, body []byte) error {
-	readOnly := 0
-	if r.ReadOnly {
-		readOnly = 1
-	}
-	_, err := tx.Exec(`insert into trail_recent (account, region, at, id, name, source, read_only, username, access_key, body)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, r.Place.Account, r.Place.Region, r.At.UnixMicro(), r.ID, r.Name, r.Source, readOnly,
-		r.Who.Username(), r.Who.AccessKeyID, string(body))
+	_, err := tx.Exec("insert into trail_recent (account, region, at, id, body) values ($1, $2, $3, $4, $5)", r.Place.Account, r.Place.Region, r.At.UnixMicro(), r.ID,
+		string(body))
 	return err
 }
 
@@ -39,47 +33,28 @@ type key struct {
 
 func (k key) before(o key) bool { return k.At < o.At || k.At == o.At && k.ID < o.ID }
 
-const columns = "select body from trail_recent where account = $1 and region = $2 and (at < $3 or at = $3 and id < $4) and at >= $5"
-
-// filters are the conditions on recent records, by attribute. What a call was about
-// stands only in its body.
-var filters = map[string]string{byName: " and name = $6", bySource: " and source = $6", byUsername: " and username = $6",
-	byAccessKey: " and access_key = $6", byReadOnly: " and read_only = $6"}
-
-// readRecent reads recent records before a key, the newest first.
-func (t *Trail) readRecent(ctx context.Context, p arn.Place, attribute, value string, before key, since int64, limit int) ([]*Record, error) {
-	q, args := columns+filters[attribute]+fmt.Sprintf(" order by at desc, id desc limit %d", limit), []any{p.Account, p.Region, before.At, before.ID, since}
-	switch attribute {
-	case "":
-		return t.records(ctx, p, q, args...)
-	case byReadOnly:
-		n := 0
-		if value == "true" {
-			n = 1
-		}
-		return t.records(ctx, p, q, append(args, n)...)
-	case byResource, byType:
-		return t.scanRecent(ctx, p, attribute+value, before, since, limit)
+// readRecent reads recent records before a key, the newest first: those with an
+// attribute, unless it is "". They are few, so they are looked through.
+func (t *Trail) readRecent(ctx context.Context, p arn.Place, attribute string, before key, since int64, limit int) ([]*Record, error) {
+	size := limit
+	if attribute != "" {
+		size = segmentRecords
 	}
-	return t.records(ctx, p, q, append(args, value)...)
-}
-
-// scanRecent looks through recent records for an attribute that has no column.
-func (t *Trail) scanRecent(ctx context.Context, p arn.Place, attribute string, before key, since int64, limit int) ([]*Record, error) {
 	var out []*Record
 	for {
-		list, err := t.records(ctx, p, columns+fmt.Sprintf(" order by at desc, id desc limit %d", segmentRecords), p.Account, p.Region, before.At, before.ID, since)
+		list, err := t.records(ctx, p, `select body from trail_recent where account = $1 and region = $2 and (at < $3 or at = $3 and id < $4) and at >= $5
+			order by at desc, id desc limit $6`, p.Account, p.Region, before.At, before.ID, since, size)
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range list {
-			if slices.Contains(r.attributes(), attribute) {
+			if attribute == "" || slices.Contains(r.attributes(), attribute) {
 				if out = append(out, r); len(out) == limit {
 					return out, nil
 				}
 			}
 		}
-		if len(list) < segmentRecords {
+		if len(list) < size {
 			return out, nil
 		}
 		before = keyOf(list[len(list)-1])

@@ -25,6 +25,7 @@ import (
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/event"
 	"github.com/berth-registry/berth/gate"
+	"github.com/berth-registry/berth/internal/limit"
 	"github.com/berth-registry/berth/secret"
 	"github.com/berth-registry/berth/sqldb"
 )
@@ -33,13 +34,7 @@ import (
 var migrations embed.FS
 
 // Migrations holds the plane's schema for sqldb.Migrate.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return sub
-}
+func Migrations() fs.FS { return migrations }
 
 const (
 	// flushEvery is how long a record may wait in memory.
@@ -60,10 +55,10 @@ const (
 	maxSpan        = time.Hour
 	// maxDocument bounds the parameters and the response of a record, in bytes.
 	maxDocument = 64 << 10
-	// denialBurst and denialRate bound the denials that are durable before they are
-	// answered; more are gathered like reads.
-	denialBurst = 200
-	denialRate  = 20 // per second
+	// denialBurst denials at once, and as many more per denialPeriod, are durable before
+	// they are answered; more are gathered like reads.
+	denialBurst  = 200
+	denialPeriod = 10 * time.Second
 )
 
 // DefaultRetention is how long records are kept unless Options say otherwise.
@@ -99,7 +94,7 @@ type Trail struct {
 	buffer  []*Record
 	updates []*Record // whose response became known after they were written
 	dropped atomic.Int64
-	denials tokens
+	denials *limit.Limiter
 	flushMu sync.Mutex
 	// deflaters are *flate.Writer.
 	deflaters sync.Pool
@@ -124,7 +119,8 @@ func New(db *sqldb.DB, master *secret.Master, o Options) *Trail {
 			return Who{Type: p.Kind, PrincipalID: p.ID, ARN: p.ARN, AccountID: string(p.Account), AccessKeyID: p.AccessKeyID}
 		}
 	}
-	return &Trail{db: db, options: o, now: o.Now, log: o.Log, pages: master.Box("trail-pages")}
+	return &Trail{db: db, options: o, now: o.Now, log: o.Log, pages: master.Box("trail-pages"),
+		denials: limit.New(denialBurst, denialPeriod, 1, o.Now)}
 }
 
 // Dropped is how many records were lost because too many came at once.
@@ -245,27 +241,4 @@ func bound(b json.RawMessage) json.RawMessage {
 		return json.RawMessage(`{"omitted":true,"reasonForOmission":"the document is too long for a record"}`)
 	}
 	return b
-}
-
-// tokens lets a burst through and then so many a second.
-type tokens struct {
-	mu   sync.Mutex
-	left float64
-	at   time.Time
-}
-
-func (b *tokens) take(now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.at.IsZero() {
-		b.left = denialBurst
-	} else {
-		b.left = min(denialBurst, b.left+max(0, now.Sub(b.at).Seconds())*denialRate)
-	}
-	b.at = now
-	if b.left < 1 {
-		return false
-	}
-	b.left--
-	return true
 }

@@ -126,12 +126,13 @@ func (s *Service) GetPolicy(ctx context.Context, in *lambda.GetPolicyInput, _ ..
 	})
 }
 
-// eventConfig is how asynchronous invocations are tried again, as the API shows it.
-func eventConfig(q *request, qualifier string, c *function.EventConfig) types.FunctionEventInvokeConfig {
+// eventConfig is how asynchronous invocations are tried again, as the API shows it. All
+// outputs that show it have the same members.
+func eventConfig(q *request, qualifier string, c *function.EventConfig) lambda.GetFunctionEventInvokeConfigOutput {
 	if qualifier == "" {
 		qualifier = function.Latest
 	}
-	out := types.FunctionEventInvokeConfig{FunctionArn: aws.String(function.ARN(q.place, q.name) + ":" + qualifier), LastModified: aws.Time(time.UnixMilli(c.Modified)),
+	out := lambda.GetFunctionEventInvokeConfigOutput{FunctionArn: aws.String(function.ARN(q.place, q.name) + ":" + qualifier), LastModified: aws.Time(time.UnixMilli(c.Modified)),
 		DestinationConfig: &types.DestinationConfig{OnSuccess: &types.OnSuccess{Destination: text(c.OnSuccess)}, OnFailure: &types.OnFailure{Destination: text(c.OnFailure)}}}
 	if c.Retries >= 0 {
 		out.MaximumRetryAttempts = aws.Int32(int32(c.Retries))
@@ -164,12 +165,12 @@ func (s *Service) PutFunctionEventInvokeConfig(ctx context.Context, in *lambda.P
 	}
 	out := &lambda.PutFunctionEventInvokeConfigOutput{}
 	return out, s.do(ctx, q, "PutFunctionEventInvokeConfig", q.resource(), func(ctx context.Context) error {
-		c := &function.EventConfig{Retries: -1, Age: -1}
-		applyConfig(c, in.MaximumRetryAttempts, in.MaximumEventAgeInSeconds, in.DestinationConfig)
-		err := s.functions.PutEventConfig(ctx, q.place, q.name, q.qualifier, c)
-		x := eventConfig(&q, q.qualifier, c)
-		out.FunctionArn, out.LastModified, out.DestinationConfig = x.FunctionArn, x.LastModified, x.DestinationConfig
-		out.MaximumRetryAttempts, out.MaximumEventAgeInSeconds = x.MaximumRetryAttempts, x.MaximumEventAgeInSeconds
+		c, err := s.functions.PutEventConfig(ctx, q.place, q.name, q.qualifier, true, func(c *function.EventConfig) {
+			applyConfig(c, in.MaximumRetryAttempts, in.MaximumEventAgeInSeconds, in.DestinationConfig)
+		})
+		if err == nil {
+			*out = lambda.PutFunctionEventInvokeConfigOutput(eventConfig(&q, q.qualifier, c))
+		}
 		return err
 	})
 }
@@ -181,15 +182,12 @@ func (s *Service) UpdateFunctionEventInvokeConfig(ctx context.Context, in *lambd
 	}
 	out := &lambda.UpdateFunctionEventInvokeConfigOutput{}
 	return out, s.do(ctx, q, "UpdateFunctionEventInvokeConfig", q.resource(), func(ctx context.Context) error {
-		c, err := s.functions.EventConfigOf(ctx, q.place, q.name, q.qualifier)
-		if err != nil {
-			return err
+		c, err := s.functions.PutEventConfig(ctx, q.place, q.name, q.qualifier, false, func(c *function.EventConfig) {
+			applyConfig(c, in.MaximumRetryAttempts, in.MaximumEventAgeInSeconds, in.DestinationConfig)
+		})
+		if err == nil {
+			*out = lambda.UpdateFunctionEventInvokeConfigOutput(eventConfig(&q, q.qualifier, c))
 		}
-		applyConfig(c, in.MaximumRetryAttempts, in.MaximumEventAgeInSeconds, in.DestinationConfig)
-		err = s.functions.PutEventConfig(ctx, q.place, q.name, q.qualifier, c)
-		x := eventConfig(&q, q.qualifier, c)
-		out.FunctionArn, out.LastModified, out.DestinationConfig = x.FunctionArn, x.LastModified, x.DestinationConfig
-		out.MaximumRetryAttempts, out.MaximumEventAgeInSeconds = x.MaximumRetryAttempts, x.MaximumEventAgeInSeconds
 		return err
 	})
 }
@@ -202,13 +200,10 @@ func (s *Service) GetFunctionEventInvokeConfig(ctx context.Context, in *lambda.G
 	out := &lambda.GetFunctionEventInvokeConfigOutput{}
 	return out, s.do(ctx, q, "GetFunctionEventInvokeConfig", q.resource(), func(ctx context.Context) error {
 		c, err := s.functions.EventConfigOf(ctx, q.place, q.name, q.qualifier)
-		if err != nil {
-			return err
+		if err == nil {
+			*out = eventConfig(&q, q.qualifier, c)
 		}
-		x := eventConfig(&q, q.qualifier, c)
-		out.FunctionArn, out.LastModified, out.DestinationConfig = x.FunctionArn, x.LastModified, x.DestinationConfig
-		out.MaximumRetryAttempts, out.MaximumEventAgeInSeconds = x.MaximumRetryAttempts, x.MaximumEventAgeInSeconds
-		return nil
+		return err
 	})
 }
 
@@ -235,7 +230,9 @@ func (s *Service) ListFunctionEventInvokeConfigs(ctx context.Context, in *lambda
 		}
 		list, err := s.functions.EventConfigs(ctx, f)
 		for qualifier, c := range list {
-			out.FunctionEventInvokeConfigs = append(out.FunctionEventInvokeConfigs, eventConfig(&q, qualifier, c))
+			x := eventConfig(&q, qualifier, c)
+			out.FunctionEventInvokeConfigs = append(out.FunctionEventInvokeConfigs, types.FunctionEventInvokeConfig{FunctionArn: x.FunctionArn, LastModified: x.LastModified,
+				DestinationConfig: x.DestinationConfig, MaximumRetryAttempts: x.MaximumRetryAttempts, MaximumEventAgeInSeconds: x.MaximumEventAgeInSeconds})
 		}
 		return err
 	})

@@ -152,14 +152,10 @@ var exceptions = map[function.Code]func(m *string) error{
 	function.TooManyRequests: func(m *string) error {
 		return &types.TooManyRequestsException{Message: m, Type: user, Reason: types.ThrottleReasonReservedFunctionConcurrentInvocationLimitExceeded}
 	},
-	function.StorageExceeded:   func(m *string) error { return &types.CodeStorageExceededException{Message: m, Type: user} },
-	function.InvalidContent:    func(m *string) error { return &types.InvalidRequestContentException{Message: m, Type: user} },
-	function.RequestTooLarge:   func(m *string) error { return &types.RequestTooLargeException{Message: m, Type: user} },
-	function.InvalidRuntime:    func(m *string) error { return &types.InvalidRuntimeException{Message: m, Type: user} },
-	function.ServiceFailed:     func(m *string) error { return &types.ServiceException{Message: m, Type: user} },
-	function.ResourceNotReady:  func(m *string) error { return &types.ResourceNotReadyException{Message: m, Type: user} },
-	function.CodeVerification:  func(m *string) error { return &types.CodeVerificationFailedException{Message: m, Type: user} },
-	function.ResourceInUseCode: func(m *string) error { return &types.ResourceInUseException{Message: m, Type: user} },
+	function.StorageExceeded: func(m *string) error { return &types.CodeStorageExceededException{Message: m, Type: user} },
+	function.InvalidContent:  func(m *string) error { return &types.InvalidRequestContentException{Message: m, Type: user} },
+	function.RequestTooLarge: func(m *string) error { return &types.RequestTooLargeException{Message: m, Type: user} },
+	function.ServiceFailed:   func(m *string) error { return &types.ServiceException{Message: m, Type: user} },
 }
 
 // user says in an exception that it is about the request.

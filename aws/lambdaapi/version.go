@@ -92,7 +92,7 @@ func (s *Service) CreateAlias(ctx context.Context, in *lambda.CreateAliasInput, 
 	a := &function.Alias{Name: aws.ToString(in.Name), Version: aws.ToString(in.FunctionVersion), Description: aws.ToString(in.Description), Weights: weights(in.RoutingConfig)}
 	out := &lambda.CreateAliasOutput{}
 	return out, s.do(ctx, q, "CreateAlias", q.resource(), func(ctx context.Context) error {
-		err := s.functions.PutAlias(ctx, q.place, q.name, a, false)
+		err := s.functions.CreateAlias(ctx, q.place, q.name, a)
 		if err == nil {
 			*out = lambda.CreateAliasOutput(aliasOutput(&q, a))
 		}
@@ -107,27 +107,21 @@ func (s *Service) UpdateAlias(ctx context.Context, in *lambda.UpdateAliasInput, 
 	}
 	out := &lambda.UpdateAliasOutput{}
 	return out, s.do(ctx, q, "UpdateAlias", q.resource(), func(ctx context.Context) error {
-		a, err := s.functions.Alias(ctx, q.place, q.name, aws.ToString(in.Name))
-		if err != nil {
-			return err
+		a, err := s.functions.ChangeAlias(ctx, q.place, q.name, aws.ToString(in.Name), aws.ToString(in.RevisionId), func(a *function.Alias) {
+			if in.FunctionVersion != nil {
+				a.Version = *in.FunctionVersion
+			}
+			if in.Description != nil {
+				a.Description = *in.Description
+			}
+			if in.RoutingConfig != nil {
+				a.Weights = weights(in.RoutingConfig)
+			}
+		})
+		if err == nil {
+			*out = aliasOutput(&q, a)
 		}
-		if in.RevisionId != nil && *in.RevisionId != a.Revision {
-			return &function.Error{Code: function.Precondition, Message: "The RevisionId provided does not match the latest RevisionId. Call the GetFunction/GetAlias API to retrieve the latest RevisionId"}
-		}
-		if in.FunctionVersion != nil {
-			a.Version = *in.FunctionVersion
-		}
-		if in.Description != nil {
-			a.Description = *in.Description
-		}
-		if in.RoutingConfig != nil {
-			a.Weights = weights(in.RoutingConfig)
-		}
-		if err := s.functions.PutAlias(ctx, q.place, q.name, a, true); err != nil {
-			return err
-		}
-		*out = aliasOutput(&q, a)
-		return nil
+		return err
 	})
 }
 

@@ -68,7 +68,7 @@ create table deliveries (
 	target     {text} not null, -- JSON: the target as it was when the event came
 	receiver   {text} not null, -- ARN
 	held       bigint not null, -- a push waits for the first attempt
-	lane       bigint not null, -- first attempts of a lane are in order; 0 for none
+	lane       bigint not null, -- first attempts of a lane, but for those that were turned away, are in order; 0 for none
 	state      bigint not null,
 	attempts   bigint not null,
 	turned     bigint not null, -- attempts that found the receiver too busy
@@ -83,7 +83,7 @@ create table deliveries (
 
 create index deliveries_due on deliveries (state, next_at, seq);
 
-create index deliveries_lanes on deliveries (lane, attempts, state, seq);
+create index deliveries_lanes on deliveries (lane, state, seq);
 
 create index deliveries_by_event on deliveries (event_id);
 

@@ -1,15 +1,10 @@
 -- Records of the last moments, a row each.
 create table trail_recent (
-	account    {text} not null,
-	region     {text} not null,
-	at         bigint not null,
-	id         {text} not null,
-	name       {text} not null,
-	source     {text} not null,
-	read_only  bigint not null,
-	username   {text} not null,
-	access_key {text} not null,
-	body       {text} not null, -- JSON
+	account {text} not null,
+	region  {text} not null,
+	at      bigint not null,
+	id      {text} not null,
+	body    {text} not null, -- JSON
 	primary key (account, region, at, id)
 );
 

@@ -1,0 +1,27 @@
+package sqldb
+
+import "time"
+
+// Micros is how times rest in tables, in microseconds; the zero time is 0.
+func Micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// Time turns a stored time back.
+func Time(micros int64) time.Time {
+	if micros == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).UTC()
+}
+
+// Flag is how booleans rest in tables.
+func Flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
