@@ -53,6 +53,12 @@ func (s *Functions) check(ctx context.Context, f *Function) error {
 		return fail(InvalidParameter, "1 validation error detected: Value '%d' at 'memorySize' failed to satisfy constraint: Member must have value between %d and %d", f.Memory, defaultMemory, maxMemory)
 	case size > maxEnvironment:
 		return fail(InvalidParameter, "Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit.")
+	case len(f.Handler) > 128 || strings.ContainsAny(f.Handler, " \t\r\n\v\f\x00"):
+		return fail(InvalidParameter, "1 validation error detected: Value '%.150s' at 'handler' failed to satisfy constraint: Member must satisfy regular expression pattern: [^\\s]+", f.Handler)
+	case len(f.Description) > 256:
+		return fail(InvalidParameter, "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have length less than or equal to 256")
+	case f.LogGroup != "" && (len(f.LogGroup) > 512 || !groupName.MatchString(f.LogGroup)):
+		return fail(InvalidParameter, "1 validation error detected: Value '%.150s' at 'loggingConfig.logGroup' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+", f.LogGroup)
 	case f.Handler == "" && !strings.HasPrefix(f.Runtime, "provided"):
 		return fail(InvalidParameter, "The handler must be given for the runtime %s.", f.Runtime)
 	case f.Runtime == "":

@@ -237,6 +237,7 @@ func (s *Functions) OpenPageToken(query, token string, key any) error {
 
 var (
 	functionName = regexp.MustCompile(`^[a-zA-Z0-9-_]+$`)
+	groupName    = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]+$`)
 	envName      = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]*$`)
 	roleARN      = regexp.MustCompile(`^arn:aws:iam::\d{12}:role/[a-zA-Z_0-9+=,.@\-/]+$`)
 )

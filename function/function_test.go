@@ -277,6 +277,10 @@ func TestRefused(t *testing.T) {
 	}{
 		"name":               {func(f *function.Function) { f.Name = "a b" }, good, function.InvalidParameter},
 		"name's length":      {func(f *function.Function) { f.Name = strings.Repeat("x", 65) }, good, function.InvalidParameter},
+		"handler":            {func(f *function.Function) { f.Handler = "index.handler x" }, good, function.InvalidParameter},
+		"a NUL":              {func(f *function.Function) { f.Handler = "index.handler\x00--bind" }, good, function.InvalidParameter},
+		"log group":          {func(f *function.Function) { f.LogGroup = "a b" }, good, function.InvalidParameter},
+		"description":        {func(f *function.Function) { f.Description = strings.Repeat("x", 257) }, good, function.InvalidParameter},
 		"role":               {func(f *function.Function) { f.Role = "runner" }, good, function.InvalidParameter},
 		"role of another":    {func(f *function.Function) { f.Role = "arn:aws:iam::000000000034:role/runner" }, good, function.InvalidParameter},
 		"role without trust": {func(f *function.Function) { f.Role += "2" }, good, function.InvalidParameter},

@@ -153,7 +153,7 @@ func limit(memory int64) error {
 	for _, l := range []struct {
 		what  int
 		value uint64
-	}{{syscall.RLIMIT_NOFILE, openFiles}, {syscall.RLIMIT_CORE, 0}, {syscall.RLIMIT_FSIZE, scratch}, {rlimitProcesses, processes},
+	}{{syscall.RLIMIT_NOFILE, openFiles}, {syscall.RLIMIT_CORE, 0}, {syscall.RLIMIT_FSIZE, scratch}, {unix.RLIMIT_NPROC, processes},
 		{syscall.RLIMIT_DATA, uint64(memory + ownMemory + 256<<20)}} { // the watchdog is exact; this is against sudden leaps
 		if err := syscall.Setrlimit(l.what, &syscall.Rlimit{Cur: l.value, Max: l.value}); err != nil {
 			return err

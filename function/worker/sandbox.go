@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	_ "embed" // the runtimes' own bootstraps
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 //go:embed bootstrap.py
@@ -89,6 +91,11 @@ func (b *Box) layOut() (err error) {
 	if b.bare {
 		return nil
 	}
+	filter, err := seccompFilter()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoSandbox, err)
+	}
+	filter.Close()
 	if b.bwrap, err = exec.LookPath("bwrap"); err != nil {
 		return fmt.Errorf("%w: bubblewrap (bwrap) is not installed; install the package bubblewrap, or start with --functions=unsandboxed if all who may create functions may also run programs here", ErrNoSandbox)
 	}
@@ -154,13 +161,14 @@ func (b *Box) credential() *syscall.SysProcAttr {
 // system are the parts of the host that are visible inside, read-only.
 var system = []string{"/usr", "/etc/ssl", "/etc/ca-certificates", "/etc/alternatives", "/etc/ld.so.cache", "/etc/localtime", "/etc/pki"}
 
-// command makes the command that runs the runtime of a worker.
-func (b *Box) command(w *Worker, runtime, extra []string) *exec.Cmd {
+// command makes the command that runs the runtime of a worker. Its extra files are to be
+// closed once it was started.
+func (b *Box) command(w *Worker, runtime, extra []string) (*exec.Cmd, error) {
 	inner := append(initArguments(w, !b.bare), runtime...)
 	if b.bare {
 		cmd := exec.Command(b.self, inner...)
 		cmd.Dir, cmd.Env, cmd.SysProcAttr = w.spec.Code, environment(w.spec.Env), &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-		return cmd
+		return cmd, nil
 	}
 	args := b.namespaces()
 	for _, p := range append(slices.Clone(system), extra...) {
@@ -179,20 +187,47 @@ func (b *Box) command(w *Worker, runtime, extra []string) *exec.Cmd {
 	if w.spec.Endpoint != "" {
 		args = append(args, "--bind", w.spec.Endpoint, "/run/berth/endpoint.sock")
 	}
-	args = append(args, "--chdir", "/var/task", "--remount-ro", "/")
+	var secret bytes.Buffer // everybody on the host sees arguments
 	for k, v := range w.spec.Env {
-		args = append(args, "--setenv", k, v)
+		if strings.Contains(k+v, "\x00") { // it would end the argument
+			return nil, fmt.Errorf("the environment variable %.80q holds a NUL", k)
+		}
+		fmt.Fprintf(&secret, "--setenv\x00%s\x00%s\x00", k, v)
 	}
 	filter, err := seccompFilter()
-	cmd := exec.Command(b.bwrap)
-	if err == nil {
-		cmd.ExtraFiles = []*os.File{filter}
-		args = append(args, "--seccomp", "3")
+	if err != nil { // never without it
+		return nil, err
 	}
+	set, err := piped(secret.Bytes())
+	if err != nil {
+		filter.Close()
+		return nil, err
+	}
+	args = append(args, "--chdir", "/var/task", "--remount-ro", "/", "--seccomp", "3", "--args", "4")
+	cmd := exec.Command(b.bwrap)
+	cmd.ExtraFiles = []*os.File{filter, set}
 	cmd.Args = append(append(cmd.Args, args...), append([]string{"--", "/run/berth/berth"}, inner...)...)
 	cmd.Env = []string{"PATH=/usr/bin:/bin"}
 	cmd.SysProcAttr = b.credential()
-	return cmd
+	return cmd, nil
+}
+
+// piped is a file from which bytes can be read once. They must fit into a pipe, 64 KiB.
+func piped(text []byte) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	if err := w.SetWriteDeadline(time.Now().Add(time.Second)); err != nil { // if they do not fit
+		r.Close()
+		return nil, err
+	}
+	if _, err := w.Write(text); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
 }
 
 func environment(m map[string]string) []string {
@@ -270,9 +305,6 @@ func (b *Box) runtime(spec Spec) (command, extra []string, err error) {
 
 // Check tells whether functions of a runtime can run here, and if not what is missing.
 func (b *Box) Check(runtime string) error {
-	if err := b.Prepare(); err != nil {
-		return err
-	}
 	_, _, err := b.runtime(Spec{Runtime: runtime, Handler: "x"})
 	return err
 }

@@ -3,14 +3,12 @@ package worker
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"runtime"
 
 	"golang.org/x/sys/unix"
 )
-
-// rlimitProcesses is RLIMIT_NPROC, which package syscall does not name.
-const rlimitProcesses = unix.RLIMIT_NPROC
 
 // denied are the system calls that no function needs: those that change the kernel, look
 // into other processes or make further namespaces.
@@ -40,7 +38,7 @@ func seccompFilter() (*os.File, error) {
 	)
 	arch := map[string]uint32{"amd64": 0xc000003e, "arm64": 0xc00000b7}[runtime.GOARCH]
 	if arch == 0 {
-		return nil, os.ErrInvalid
+		return nil, fmt.Errorf("the filter of system calls is not made for %s", runtime.GOARCH)
 	}
 	type instruction struct {
 		code   uint16
@@ -60,14 +58,5 @@ func seccompFilter() (*os.File, error) {
 	if err := binary.Write(&b, binary.NativeEndian, program); err != nil {
 		return nil, err
 	}
-	r, w, err := os.Pipe() // it fits into a pipe
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
-	if _, err := w.Write(b.Bytes()); err != nil {
-		r.Close()
-		return nil, err
-	}
-	return r, nil
+	return piped(b.Bytes())
 }

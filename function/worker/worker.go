@@ -163,7 +163,15 @@ func (w *Worker) listen() error {
 }
 
 func (w *Worker) run(b *Box, command []string, extra []string) error {
-	w.cmd = b.command(w, command, extra)
+	var err error
+	if w.cmd, err = b.command(w, command, extra); err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range w.cmd.ExtraFiles {
+			f.Close()
+		}
+	}()
 	stdin, err := w.cmd.StdinPipe()
 	if err != nil {
 		return err

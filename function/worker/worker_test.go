@@ -183,3 +183,55 @@ def handler(event, context):
 }
 
 func sscan(s string, n *int) (int, error) { return fmt.Sscan(s, n) }
+
+// TestArgumentsHoldNoSecrets: everybody on the host sees the arguments of processes.
+func TestArgumentsHoldNoSecrets(t *testing.T) {
+	b := box(t)
+	spec, _ := python(t, b, "import os\ndef handler(event, context):\n    return os.environ['TOKEN']\n")
+	spec.Env["TOKEN"] = "canary-in-the-environment"
+	w := start(t, b, spec)
+	res, err := invoke(t, w, "{}", 10*time.Second)
+	if err != nil || string(res.Payload) != `"canary-in-the-environment"` {
+		t.Fatalf("%s %v", res.Payload, err)
+	}
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil || len(lines) == 0 {
+		t.Fatal(lines, err)
+	}
+	seen := false
+	for _, l := range lines {
+		text, err := os.ReadFile(l)
+		if err != nil {
+			continue // it has ended
+		}
+		seen = seen || strings.Contains(string(text), b.Dir())
+		if strings.Contains(string(text), spec.Env["TOKEN"]) {
+			t.Errorf("%s: %.100q…", l, text)
+		}
+	}
+	if !seen {
+		t.Error("the sandbox was not among the processes that were looked at")
+	}
+}
+
+// TestNoArgumentsInTheEnvironment: what a variable holds is never an argument of the
+// sandbox.
+func TestNoArgumentsInTheEnvironment(t *testing.T) {
+	b := box(t)
+	for _, bad := range []map[string]string{{"_HANDLER": "index.handler\x00--bind\x00/\x00/host"}, {"A\x00--share-net\x00--setenv\x00B": "c"}} {
+		spec, _ := python(t, b, "def handler(event, context):\n    return 1\n")
+		for k, v := range bad {
+			spec.Env[k] = v
+		}
+		if w, err := b.Start(spec); err == nil {
+			w.Stop()
+			t.Errorf("%q was taken", bad)
+		}
+	}
+	spec, _ := python(t, b, "import os\ndef handler(event, context):\n    return os.environ['X']\n")
+	spec.Env["X"] = "--bind / /host\n--share-net"
+	w := start(t, b, spec)
+	if res, err := invoke(t, w, "{}", 10*time.Second); err != nil || string(res.Payload) != `"--bind / /host\n--share-net"` {
+		t.Errorf("%s %v", res.Payload, err)
+	}
+}
