@@ -74,7 +74,7 @@ func Operations() []string {
 
 func (s *Service) do(ctx context.Context, service, op, resource string, readOnly bool, act func(context.Context) error) error {
 	caller := gate.CallerFrom(ctx)
-	c := gate.Call{Principal: caller.Principal, Service: service, Action: op, Place: arn.Place{Account: caller.Principal.Account, Region: caller.Region},
+	c := gate.Call{Principal: caller.Principal, Service: service, Action: op, Place: caller.Place(),
 		Resources: []string{resource}, ReadOnly: readOnly}
 	return exception(s.gate.Do(ctx, c, act))
 }
@@ -270,7 +270,7 @@ func (s *Service) Explain(ctx context.Context, in *ExplainInput, _ ...options) (
 	if len(in.Actions) > 100 {
 		return nil, invalid("at most 100 actions are explained at a time")
 	}
-	c := gate.Call{Place: arn.Place{Account: caller.Principal.Account, Region: caller.Region}, Service: "ecr", Keys: map[string][]string{}}
+	c := gate.Call{Place: caller.Place(), Service: "ecr", Keys: map[string][]string{}}
 	for k, v := range in.Context {
 		c.Keys[strings.ToLower(k)] = v
 	}
@@ -319,7 +319,7 @@ func (s *Service) past(ctx context.Context, caller gate.Caller, requestID string
 	if identity.CodeOf(err) != identity.NoSuchEntity {
 		return x, err
 	}
-	r, terr := s.trail.ByRequest(ctx, arn.Place{Account: caller.Principal.Account, Region: caller.Region}, requestID)
+	r, terr := s.trail.ByRequest(ctx, caller.Place(), requestID)
 	if terr != nil {
 		return nil, terr
 	}
@@ -373,7 +373,7 @@ type DescribeImageOriginOutput struct {
 // ask.
 func (s *Service) DescribeImageOrigin(ctx context.Context, in *DescribeImageOriginInput, _ ...options) (*DescribeImageOriginOutput, error) {
 	caller := gate.CallerFrom(ctx)
-	place := arn.Place{Account: caller.Principal.Account, Region: caller.Region}
+	place := caller.Place()
 	if in.RepositoryName == nil || !registry.ValidName(*in.RepositoryName) || in.Reference == nil {
 		return nil, invalid("give the name of a repository, and a tag or digest")
 	}

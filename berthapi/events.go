@@ -35,7 +35,7 @@ type ListEventsOutput struct {
 // ListEvents lists records of API calls. Who may look up events may ask.
 func (s *Service) ListEvents(ctx context.Context, in *ListEventsInput, _ ...options) (*ListEventsOutput, error) {
 	caller := gate.CallerFrom(ctx)
-	q := trail.Query{Place: arn.Place{Account: caller.Principal.Account, Region: caller.Region}, Limit: 100}
+	q := trail.Query{Place: caller.Place(), Limit: 100}
 	for _, t := range []struct {
 		dest *time.Time
 		from *time.Time
@@ -107,7 +107,7 @@ type DescribeRepositoryOriginOutput struct {
 // ask.
 func (s *Service) DescribeRepositoryOrigin(ctx context.Context, in *DescribeRepositoryOriginInput, _ ...options) (*DescribeRepositoryOriginOutput, error) {
 	caller := gate.CallerFrom(ctx)
-	place := arn.Place{Account: caller.Principal.Account, Region: caller.Region}
+	place := caller.Place()
 	if in.RepositoryName == nil || !registry.ValidName(*in.RepositoryName) {
 		return nil, invalid("give the name of a repository")
 	}

@@ -126,6 +126,9 @@ func ARN(p arn.Place, name string) string {
 	return arn.ARN{Service: "lambda", Region: p.Region, Account: p.Account, Resource: "function:" + name}.String()
 }
 
+// Number is the version's number, 0 for $LATEST.
+func (f *Function) Number() int64 { return version(f.Version) }
+
 // Group is the log group that the function's output goes to.
 func (f *Function) Group() string {
 	if f.LogGroup != "" {

@@ -11,6 +11,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/berth-registry/berth/arn"
@@ -168,6 +171,27 @@ type Caller struct {
 	RequestID string
 	SourceIP  string
 	UserAgent string
+}
+
+// Place is the account and region that a request is for unless it names others: the
+// caller's own.
+func (c Caller) Place() arn.Place { return arn.Place{Account: c.Principal.Account, Region: c.Region} }
+
+// TagKeys adds the condition keys of the tags that a request brings, and of the names of
+// those that it removes, to keys, which may be nil.
+func TagKeys(keys map[string][]string, tags map[string]string, names ...string) map[string][]string {
+	if keys == nil {
+		keys = map[string][]string{}
+	}
+	if len(tags)+len(names) == 0 {
+		return keys
+	}
+	for k, v := range tags {
+		keys["aws:requesttag/"+strings.ToLower(k)] = []string{v}
+	}
+	keys["aws:tagkeys"] = slices.Sorted(maps.Keys(tags))
+	keys["aws:tagkeys"] = append(keys["aws:tagkeys"], names...)
+	return keys
 }
 
 // WithCaller puts the caller into the context for the cores' front ends.

@@ -109,7 +109,7 @@ func observe(service string, a auditor) func(context.Context, string, any) (cont
 				return
 			}
 			c := gate.Call{Principal: caller.Principal, Service: service, Action: op, ReadOnly: reads(op),
-				Place: arn.Place{Account: caller.Principal.Account, Region: caller.Region}}
+				Place: caller.Place()}
 			a.Refused(inner, c, err)
 		}
 	}

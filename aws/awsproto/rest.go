@@ -269,6 +269,17 @@ func (c *codec) bound(w http.ResponseWriter, v reflect.Value) (status int, paylo
 	return status, payload, elsewhere
 }
 
+// encodeRest makes the body of the members that do not travel elsewhere.
+func (c *codec) encodeRest(v reflect.Value, elsewhere map[int]bool) ([]byte, error) {
+	rest := reflect.New(v.Type()).Elem()
+	for _, m := range c.plan(v.Type()).members {
+		if !elsewhere[m.index] {
+			rest.Field(m.index).Set(v.Field(m.index))
+		}
+	}
+	return c.encode(nil, rest.Interface())
+}
+
 func (p restProtocol) reply(c *codec, w http.ResponseWriter, op string, out any) error {
 	v := reflect.Indirect(reflect.ValueOf(out))
 	status, payload, elsewhere := c.bound(w, v)
@@ -288,13 +299,7 @@ func (p restProtocol) reply(c *codec, w http.ResponseWriter, op string, out any)
 	case payload.IsValid():
 		body, err = c.encode(nil, payload.Interface())
 	default:
-		rest := reflect.New(v.Type()).Elem()
-		for _, m := range c.plan(v.Type()).members {
-			if !elsewhere[m.index] {
-				rest.Field(m.index).Set(v.Field(m.index))
-			}
-		}
-		body, err = c.encode(nil, rest.Interface())
+		body, err = c.encodeRest(v, elsewhere)
 	}
 	if err != nil {
 		return err
@@ -323,13 +328,7 @@ func (p restProtocol) fail(c *codec, w http.ResponseWriter, err smithy.APIError)
 	body := append(append([]byte(`{"message":`), appendString(nil, err.ErrorMessage())...), '}')
 	if v := reflect.Indirect(reflect.ValueOf(err)); v.Type() != reflect.TypeFor[smithy.GenericAPIError]() {
 		_, _, elsewhere := c.bound(w, v)
-		rest := reflect.New(v.Type()).Elem()
-		for _, m := range c.plan(v.Type()).members {
-			if !elsewhere[m.index] {
-				rest.Field(m.index).Set(v.Field(m.index))
-			}
-		}
-		if b, eerr := c.encode(nil, rest.Interface()); eerr == nil {
+		if b, eerr := c.encodeRest(v, elsewhere); eerr == nil {
 			body = b
 		}
 	}

@@ -30,6 +30,8 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/berth-registry/berth/aws/lambdaapi/model"
 )
 
 // rounds is how many random values each operation and exception is tried with.
@@ -115,7 +117,7 @@ func TestEveryOperation(t *testing.T) {
 			func(h http.Handler) any { return eventbridge.NewFromConfig(config(h)) }, 50},
 		{"logs", New("Logs_20140328", JSON11, logsNames, cloudwatchlogs.NewFromConfig(aws.Config{})),
 			func(h http.Handler) any { return cloudwatchlogs.NewFromConfig(config(h)) }, 100},
-		{"lambda", NewREST(lambda.NewFromConfig(aws.Config{}), lambdaOperations...),
+		{"lambda", NewREST(lambda.NewFromConfig(aws.Config{}), model.Operations()...),
 			func(h http.Handler) any { return lambda.NewFromConfig(config(h)) }, 80},
 	} {
 		t.Run(c.name, func(t *testing.T) {

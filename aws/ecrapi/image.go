@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
+	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/internal/digest"
 	"github.com/berth-registry/berth/registry"
@@ -63,7 +64,7 @@ func (s *Service) toImage(q request, repo string, i *registry.Image, tag string)
 }
 
 func identifier(digest, tag string) *types.ImageIdentifier {
-	return &types.ImageIdentifier{ImageDigest: optional(digest), ImageTag: optional(tag)}
+	return &types.ImageIdentifier{ImageDigest: awsproto.Text(digest), ImageTag: awsproto.Text(tag)}
 }
 
 // failure is the row of a batch for an id that cannot be served.
@@ -250,7 +251,7 @@ func inactive(f types.ImageStatusFilter) bool {
 func toDetail(q request, repo string, i *registry.Image) types.ImageDetail {
 	d := types.ImageDetail{RegistryId: aws.String(string(q.place.Account)), RepositoryName: aws.String(repo), ImageDigest: aws.String(i.Digest),
 		ImageTags: i.Tags, ImageSizeInBytes: aws.Int64(i.Size), ImagePushedAt: aws.Time(i.PushedAt), ImageManifestMediaType: aws.String(i.MediaType),
-		ArtifactMediaType: optional(i.ArtifactType), SubjectManifestDigest: optional(i.Subject), ImageStatus: types.ImageStatusActive}
+		ArtifactMediaType: awsproto.Text(i.ArtifactType), SubjectManifestDigest: awsproto.Text(i.Subject), ImageStatus: types.ImageStatusActive}
 	if !i.PulledAt.IsZero() {
 		d.LastRecordedPullTime = aws.Time(i.PulledAt)
 	}
@@ -368,7 +369,7 @@ func (s *Service) ListImageReferrers(ctx context.Context, in *ecr.ListImageRefer
 		}
 		for _, r := range list {
 			out.Referrers = append(out.Referrers, types.ImageReferrer{Digest: aws.String(r.Digest), MediaType: aws.String(r.MediaType),
-				ArtifactType: optional(r.ArtifactType), Size: aws.Int64(int64(len(r.Body))), Annotations: r.Annotations, ArtifactStatus: types.ArtifactStatusActive})
+				ArtifactType: awsproto.Text(r.ArtifactType), Size: aws.Int64(int64(len(r.Body))), Annotations: r.Annotations, ArtifactStatus: types.ArtifactStatusActive})
 		}
 		return nil
 	})

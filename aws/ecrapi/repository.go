@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/registry"
 )
 
@@ -61,18 +62,6 @@ func resourceTags(tags []types.Tag) (map[string]string, error) {
 	return m, nil
 }
 
-// tagKeys are the condition keys of a request's tags.
-func tagKeys(tags map[string]string, more ...string) map[string][]string {
-	if len(tags)+len(more) == 0 {
-		return nil
-	}
-	keys := map[string][]string{"aws:tagkeys": append(sortedKeys(tags), more...)}
-	for k, v := range tags {
-		keys["aws:requesttag/"+strings.ToLower(k)] = []string{v}
-	}
-	return keys
-}
-
 func tagList(m map[string]string) []types.Tag {
 	out := []types.Tag{}
 	for _, k := range sortedKeys(m) {
@@ -107,7 +96,7 @@ func (s *Service) CreateRepository(ctx context.Context, in *ecr.CreateRepository
 	if n.Resource, err = resourceTags(in.Tags); err != nil {
 		return nil, err
 	}
-	q.keys = tagKeys(n.Resource)
+	q.keys = gate.TagKeys(nil, n.Resource)
 	if c := in.ImageScanningConfiguration; c != nil {
 		n.ScanOnPush = c.ScanOnPush
 	}
@@ -240,7 +229,7 @@ func (s *Service) TagResource(ctx context.Context, in *ecr.TagResourceInput, _ .
 	if err != nil {
 		return nil, err
 	}
-	q.keys = tagKeys(tags)
+	q.keys = gate.TagKeys(nil, tags)
 	return &ecr.TagResourceOutput{}, s.do(ctx, "TagResource", q, func(ctx context.Context) error {
 		return s.registry.TagResource(ctx, q.place, name, tags)
 	})
@@ -251,7 +240,7 @@ func (s *Service) UntagResource(ctx context.Context, in *ecr.UntagResourceInput,
 	if err != nil {
 		return nil, err
 	}
-	q.keys = tagKeys(nil, in.TagKeys...)
+	q.keys = gate.TagKeys(nil, nil, in.TagKeys...)
 	return &ecr.UntagResourceOutput{}, s.do(ctx, "UntagResource", q, func(ctx context.Context) error {
 		return s.registry.UntagResource(ctx, q.place, name, in.TagKeys)
 	})

@@ -9,6 +9,7 @@ package ecrapi
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
@@ -181,7 +182,7 @@ func (s *Service) repository(ctx context.Context, registryID, name *string) (req
 // place is the registry an operation is about: the caller's own unless named.
 func (s *Service) place(ctx context.Context, registryID *string) (request, error) {
 	c := gate.CallerFrom(ctx)
-	q := request{place: arn.Place{Account: c.Principal.Account, Region: c.Region}}
+	q := request{place: c.Place()}
 	if registryID != nil {
 		q.place.Account = arn.Account(*registryID)
 		if !q.place.Account.Valid() {
@@ -192,11 +193,4 @@ func (s *Service) place(ctx context.Context, registryID *string) (request, error
 }
 
 // Operations lists the operations with a row, for tests and documentation.
-func Operations() []string {
-	var out []string
-	for op := range table {
-		out = append(out, op)
-	}
-	slices.Sort(out)
-	return out
-}
+func Operations() []string { return slices.Sorted(maps.Keys(table)) }

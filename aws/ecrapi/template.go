@@ -8,16 +8,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
+	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/identity/policy"
 	"github.com/berth-registry/berth/registry"
 )
-
-func optional(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
 
 // toTemplate shows a template; a policy in it comes with names again.
 func (s *Service) toTemplate(ctx context.Context, t *registry.Template) (*types.RepositoryCreationTemplate, error) {
@@ -26,9 +20,9 @@ func (s *Service) toTemplate(ctx context.Context, t *registry.Template) (*types.
 		return nil, err
 	}
 	out := &types.RepositoryCreationTemplate{Prefix: aws.String(t.Prefix), CreatedAt: aws.Time(t.CreatedAt), UpdatedAt: aws.Time(t.UpdatedAt),
-		Description: optional(t.Description), CustomRoleArn: optional(t.CustomRole), RepositoryPolicy: optional(text), LifecyclePolicy: optional(t.Lifecycle),
+		Description: awsproto.Text(t.Description), CustomRoleArn: awsproto.Text(t.CustomRole), RepositoryPolicy: awsproto.Text(text), LifecyclePolicy: awsproto.Text(t.Lifecycle),
 		ImageTagMutability: types.ImageTagMutability(t.Tags.Mode), ImageTagMutabilityExclusionFilters: exclusionFilters(t.Tags),
-		EncryptionConfiguration: &types.EncryptionConfigurationForRepositoryCreationTemplate{EncryptionType: types.EncryptionType(t.Encryption), KmsKey: optional(t.KMSKey)}}
+		EncryptionConfiguration: &types.EncryptionConfigurationForRepositoryCreationTemplate{EncryptionType: types.EncryptionType(t.Encryption), KmsKey: awsproto.Text(t.KMSKey)}}
 	for _, a := range t.AppliedFor {
 		out.AppliedFor = append(out.AppliedFor, types.RCTAppliedFor(a))
 	}

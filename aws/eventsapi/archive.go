@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 
+	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/bus"
 )
 
@@ -61,8 +62,8 @@ func (s *Service) DescribeArchive(ctx context.Context, in *eventbridge.DescribeA
 			return err
 		}
 		events, bytes, err := s.bus.Archived(ctx, a)
-		*out = eventbridge.DescribeArchiveOutput{ArchiveArn: aws.String(a.ARN()), ArchiveName: &a.Name, Description: text(a.Description), EventSourceArn: &a.Source,
-			EventPattern: text(a.Pattern), RetentionDays: aws.Int32(int32(a.Retention)), State: types.ArchiveState(a.State), CreationTime: aws.Time(a.CreatedAt),
+		*out = eventbridge.DescribeArchiveOutput{ArchiveArn: aws.String(a.ARN()), ArchiveName: &a.Name, Description: awsproto.Text(a.Description), EventSourceArn: &a.Source,
+			EventPattern: awsproto.Text(a.Pattern), RetentionDays: aws.Int32(int32(a.Retention)), State: types.ArchiveState(a.State), CreationTime: aws.Time(a.CreatedAt),
 			EventCount: events, SizeBytes: bytes}
 		return err
 	})
@@ -80,7 +81,7 @@ func (s *Service) ListArchives(ctx context.Context, in *eventbridge.ListArchives
 	list, next, err := listed(ctx, s, q, "ListArchives", bus.ArchiveKind, in.NamePrefix, in.Limit, in.NextToken, func() *bus.Archive { return &bus.Archive{} },
 		func(a *bus.Archive) string { return a.Name })
 	for _, a := range list {
-		if from := aws.ToString(in.EventSourceArn); from == "" || from == a.Source {
+		if asked(aws.ToString(in.EventSourceArn), a.Source) && asked(string(in.State), a.State) {
 			out.Archives = append(out.Archives, types.Archive{ArchiveName: &a.Name, EventSourceArn: &a.Source, RetentionDays: aws.Int32(int32(a.Retention)),
 				State: types.ArchiveState(a.State), CreationTime: aws.Time(a.CreatedAt)})
 		}
@@ -112,7 +113,7 @@ func (s *Service) DescribeReplay(ctx context.Context, in *eventbridge.DescribeRe
 		if err := s.bus.Find(ctx, r); err != nil {
 			return err
 		}
-		*out = eventbridge.DescribeReplayOutput{ReplayArn: aws.String(r.ARN()), ReplayName: &r.Name, Description: text(r.Description), EventSourceArn: &r.Archive,
+		*out = eventbridge.DescribeReplayOutput{ReplayArn: aws.String(r.ARN()), ReplayName: &r.Name, Description: awsproto.Text(r.Description), EventSourceArn: &r.Archive,
 			Destination: &types.ReplayDestination{Arn: &r.Bus, FilterArns: r.Rules}, EventStartTime: aws.Time(time.UnixMicro(r.From)), EventEndTime: aws.Time(time.UnixMicro(r.To)),
 			State: types.ReplayState(r.State), ReplayStartTime: aws.Time(r.CreatedAt)}
 		if r.LastAt > 0 {
@@ -148,8 +149,10 @@ func (s *Service) ListReplays(ctx context.Context, in *eventbridge.ListReplaysIn
 	list, next, err := listed(ctx, s, q, "ListReplays", bus.ReplayKind, in.NamePrefix, in.Limit, in.NextToken, func() *bus.Replay { return &bus.Replay{} },
 		func(r *bus.Replay) string { return r.Name })
 	for _, r := range list {
-		out.Replays = append(out.Replays, types.Replay{ReplayName: &r.Name, EventSourceArn: &r.Archive, State: types.ReplayState(r.State),
-			EventStartTime: aws.Time(time.UnixMicro(r.From)), EventEndTime: aws.Time(time.UnixMicro(r.To)), ReplayStartTime: aws.Time(r.CreatedAt)})
+		if asked(aws.ToString(in.EventSourceArn), r.Archive) && asked(string(in.State), r.State) {
+			out.Replays = append(out.Replays, types.Replay{ReplayName: &r.Name, EventSourceArn: &r.Archive, State: types.ReplayState(r.State),
+				EventStartTime: aws.Time(time.UnixMicro(r.From)), EventEndTime: aws.Time(time.UnixMicro(r.To)), ReplayStartTime: aws.Time(r.CreatedAt)})
+		}
 	}
 	out.NextToken = next
 	return out, err

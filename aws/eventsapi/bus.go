@@ -2,6 +2,7 @@ package eventsapi
 
 import (
 	"context"
+	"maps"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -11,6 +12,7 @@ import (
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/bus"
 	"github.com/berth-registry/berth/event"
+	"github.com/berth-registry/berth/gate"
 )
 
 // CreateEventBus implements the API operation of its name, as do the methods below.
@@ -138,9 +140,7 @@ func (s *Service) TagResource(ctx context.Context, in *eventbridge.TagResourceIn
 	}
 	return &eventbridge.TagResourceOutput{}, s.do(ctx, q, "TagResource", aws.ToString(in.ResourceARN), func(ctx context.Context) error {
 		return s.retag(ctx, q, in.ResourceARN, func(m map[string]string) error {
-			for k, v := range tags {
-				m[k] = v
-			}
+			maps.Copy(m, tags)
 			if len(m) > maxTags {
 				return invalid("A resource may have %d tags.", maxTags)
 			}
@@ -151,7 +151,7 @@ func (s *Service) TagResource(ctx context.Context, in *eventbridge.TagResourceIn
 
 func (s *Service) UntagResource(ctx context.Context, in *eventbridge.UntagResourceInput, _ ...options) (*eventbridge.UntagResourceOutput, error) {
 	q := begin(ctx)
-	q.keys["aws:tagkeys"] = in.TagKeys
+	gate.TagKeys(q.keys, nil, in.TagKeys...)
 	return &eventbridge.UntagResourceOutput{}, s.do(ctx, q, "UntagResource", aws.ToString(in.ResourceARN), func(ctx context.Context) error {
 		return s.retag(ctx, q, in.ResourceARN, func(m map[string]string) error {
 			for _, k := range in.TagKeys {

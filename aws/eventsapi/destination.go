@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 
+	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/bus"
 )
 
@@ -169,7 +170,7 @@ func (s *Service) DescribeConnection(ctx context.Context, in *eventbridge.Descri
 		if err := s.bus.Find(ctx, c); err != nil {
 			return err
 		}
-		*out = eventbridge.DescribeConnectionOutput{ConnectionArn: aws.String(c.ARN()), Name: &c.Name, Description: text(c.Description), AuthorizationType: types.ConnectionAuthorizationType(c.Auth),
+		*out = eventbridge.DescribeConnectionOutput{ConnectionArn: aws.String(c.ARN()), Name: &c.Name, Description: awsproto.Text(c.Description), AuthorizationType: types.ConnectionAuthorizationType(c.Auth),
 			ConnectionState: types.ConnectionState(c.State), CreationTime: aws.Time(c.CreatedAt), LastModifiedTime: aws.Time(c.UpdatedAt), LastAuthorizedTime: aws.Time(c.UpdatedAt),
 			AuthParameters: shown(c)}
 		return nil
@@ -190,12 +191,18 @@ func (s *Service) ListConnections(ctx context.Context, in *eventbridge.ListConne
 	list, next, err := listed(ctx, s, q, "ListConnections", bus.ConnectionKind, in.NamePrefix, in.Limit, in.NextToken, func() *bus.Connection { return &bus.Connection{} },
 		func(c *bus.Connection) string { return c.Name })
 	for _, c := range list {
-		out.Connections = append(out.Connections, types.Connection{ConnectionArn: aws.String(c.ARN()), Name: &c.Name, AuthorizationType: types.ConnectionAuthorizationType(c.Auth),
-			ConnectionState: types.ConnectionState(c.State), CreationTime: aws.Time(c.CreatedAt), LastModifiedTime: aws.Time(c.UpdatedAt)})
+		if asked(string(in.ConnectionState), c.State) {
+			out.Connections = append(out.Connections, types.Connection{ConnectionArn: aws.String(c.ARN()), Name: &c.Name, AuthorizationType: types.ConnectionAuthorizationType(c.Auth),
+				ConnectionState: types.ConnectionState(c.State), CreationTime: aws.Time(c.CreatedAt), LastModifiedTime: aws.Time(c.UpdatedAt)})
+		}
 	}
 	out.NextToken = next
 	return out, err
 }
+
+// asked tells whether a list that a request asks for holds something: what is asked of
+// it, if anything, is what it has.
+func asked(want, have string) bool { return want == "" || want == have }
 
 // listed is a page of the resources of a kind.
 func listed[T bus.Any](ctx context.Context, s *Service, q request, op string, k bus.Kind, prefix *string, limit *int32, token *string, empty func() T,
@@ -262,7 +269,7 @@ func (s *Service) DescribeApiDestination(ctx context.Context, in *eventbridge.De
 		if err := s.bus.Find(ctx, d); err != nil {
 			return err
 		}
-		*out = eventbridge.DescribeApiDestinationOutput{ApiDestinationArn: aws.String(d.ARN()), Name: &d.Name, Description: text(d.Description), ConnectionArn: &d.Connection,
+		*out = eventbridge.DescribeApiDestinationOutput{ApiDestinationArn: aws.String(d.ARN()), Name: &d.Name, Description: awsproto.Text(d.Description), ConnectionArn: &d.Connection,
 			InvocationEndpoint: &d.Endpoint, HttpMethod: types.ApiDestinationHttpMethod(d.Method), InvocationRateLimitPerSecond: aws.Int32(int32(d.Rate)),
 			ApiDestinationState: types.ApiDestinationState(d.State), CreationTime: aws.Time(d.CreatedAt), LastModifiedTime: aws.Time(d.UpdatedAt)}
 		return nil
@@ -281,9 +288,11 @@ func (s *Service) ListApiDestinations(ctx context.Context, in *eventbridge.ListA
 	list, next, err := listed(ctx, s, q, "ListApiDestinations", bus.DestinationKind, in.NamePrefix, in.Limit, in.NextToken, func() *bus.Destination { return &bus.Destination{} },
 		func(d *bus.Destination) string { return d.Name })
 	for _, d := range list {
-		out.ApiDestinations = append(out.ApiDestinations, types.ApiDestination{ApiDestinationArn: aws.String(d.ARN()), Name: &d.Name, ConnectionArn: &d.Connection,
-			InvocationEndpoint: &d.Endpoint, HttpMethod: types.ApiDestinationHttpMethod(d.Method), InvocationRateLimitPerSecond: aws.Int32(int32(d.Rate)),
-			ApiDestinationState: types.ApiDestinationState(d.State), CreationTime: aws.Time(d.CreatedAt), LastModifiedTime: aws.Time(d.UpdatedAt)})
+		if asked(aws.ToString(in.ConnectionArn), d.Connection) {
+			out.ApiDestinations = append(out.ApiDestinations, types.ApiDestination{ApiDestinationArn: aws.String(d.ARN()), Name: &d.Name, ConnectionArn: &d.Connection,
+				InvocationEndpoint: &d.Endpoint, HttpMethod: types.ApiDestinationHttpMethod(d.Method), InvocationRateLimitPerSecond: aws.Int32(int32(d.Rate)),
+				ApiDestinationState: types.ApiDestinationState(d.State), CreationTime: aws.Time(d.CreatedAt), LastModifiedTime: aws.Time(d.UpdatedAt)})
+		}
 	}
 	out.NextToken = next
 	return out, err

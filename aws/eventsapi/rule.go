@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 
+	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/bus"
 	"github.com/berth-registry/berth/event"
 	"github.com/berth-registry/berth/event/input"
@@ -39,13 +40,6 @@ func (s *Service) DeleteRule(ctx context.Context, in *eventbridge.DeleteRuleInpu
 	})
 }
 
-func text(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
 func (s *Service) DescribeRule(ctx context.Context, in *eventbridge.DescribeRuleInput, _ ...options) (*eventbridge.DescribeRuleOutput, error) {
 	q := begin(ctx)
 	if err := required("name", in.Name); err != nil {
@@ -58,8 +52,8 @@ func (s *Service) DescribeRule(ctx context.Context, in *eventbridge.DescribeRule
 		if err != nil {
 			return err
 		}
-		out.Arn, out.Name, out.EventBusName, out.EventPattern, out.ScheduleExpression = aws.String(r.ARN()), &r.Name, &r.Bus, text(r.Pattern), text(r.Schedule)
-		out.State, out.Description, out.RoleArn, out.CreatedBy = types.RuleState(r.State), text(r.Description), text(r.Role), aws.String(string(q.place.Account))
+		out.Arn, out.Name, out.EventBusName, out.EventPattern, out.ScheduleExpression = aws.String(r.ARN()), &r.Name, &r.Bus, awsproto.Text(r.Pattern), awsproto.Text(r.Schedule)
+		out.State, out.Description, out.RoleArn, out.CreatedBy = types.RuleState(r.State), awsproto.Text(r.Description), awsproto.Text(r.Role), aws.String(string(q.place.Account))
 		return nil
 	})
 }
@@ -96,8 +90,8 @@ func (s *Service) ListRules(ctx context.Context, in *eventbridge.ListRulesInput,
 		}
 		list, out.NextToken = cut(s, list, size, query, func(r *bus.Rule) string { return r.Name })
 		for _, r := range list {
-			out.Rules = append(out.Rules, types.Rule{Arn: aws.String(r.ARN()), Name: &r.Name, EventBusName: &r.Bus, EventPattern: text(r.Pattern),
-				ScheduleExpression: text(r.Schedule), State: types.RuleState(r.State), Description: text(r.Description), RoleArn: text(r.Role)})
+			out.Rules = append(out.Rules, types.Rule{Arn: aws.String(r.ARN()), Name: &r.Name, EventBusName: &r.Bus, EventPattern: awsproto.Text(r.Pattern),
+				ScheduleExpression: awsproto.Text(r.Schedule), State: types.RuleState(r.State), Description: awsproto.Text(r.Description), RoleArn: awsproto.Text(r.Role)})
 		}
 		return nil
 	})
@@ -198,7 +192,7 @@ func toTarget(in *types.Target) (*bus.Target, error) {
 }
 
 func fromTarget(t *bus.Target) types.Target {
-	out := types.Target{Id: &t.ID, Arn: &t.ARN, RoleArn: text(t.Role), Input: text(t.Input), InputPath: text(t.InputPath)}
+	out := types.Target{Id: &t.ID, Arn: &t.ARN, RoleArn: awsproto.Text(t.Role), Input: awsproto.Text(t.Input), InputPath: awsproto.Text(t.InputPath)}
 	if t.Transform != nil {
 		out.InputTransformer = &types.InputTransformer{InputPathsMap: t.Transform.Paths, InputTemplate: &t.Transform.Template}
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -59,14 +60,7 @@ var table = map[string]bool{
 }
 
 // Operations lists the operations, for tests and documentation.
-func Operations() []string {
-	var out []string
-	for op := range table {
-		out = append(out, op)
-	}
-	slices.Sort(out)
-	return out
-}
+func Operations() []string { return slices.Sorted(maps.Keys(table)) }
 
 // request is a call on its way.
 type request struct {
@@ -77,7 +71,7 @@ type request struct {
 
 func begin(ctx context.Context) request {
 	c := gate.CallerFrom(ctx)
-	return request{caller: c, place: arn.Place{Account: c.Principal.Account, Region: c.Region}, keys: map[string][]string{}}
+	return request{caller: c, place: c.Place(), keys: map[string][]string{}}
 }
 
 // do passes a call through the gate.
@@ -157,9 +151,11 @@ func (q *request) tags(list []types.Tag) (map[string]string, error) {
 			return nil, invalid("The tag key %.140q is given twice.", k)
 		}
 		m[k] = v
-		q.keys["aws:requesttag/"+strings.ToLower(k)] = []string{v}
-		q.keys["aws:tagkeys"] = append(q.keys["aws:tagkeys"], k)
 	}
+	if len(m) > maxTags {
+		return nil, invalid("A resource may have %d tags.", maxTags)
+	}
+	gate.TagKeys(q.keys, m)
 	return m, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity"
 )
 
@@ -53,7 +54,7 @@ func (s *Service) CreatePolicy(ctx context.Context, in *iam.CreatePolicyInput, _
 		path = "/"
 	}
 	out := &iam.CreatePolicyOutput{}
-	return out, s.do(ctx, "CreatePolicy", identity.PolicyARN(account(ctx), path+*in.PolicyName), tagKeys(nil, tags), func(ctx context.Context, a arn.Account) error {
+	return out, s.do(ctx, "CreatePolicy", identity.PolicyARN(account(ctx), path+*in.PolicyName), gate.TagKeys(nil, tags), func(ctx context.Context, a arn.Account) error {
 		p, err := s.identity.CreatePolicy(ctx, identity.ManagedPolicy{Account: a, Name: *in.PolicyName, Path: path, Description: aws.ToString(in.Description), Tags: tags}, *in.PolicyDocument)
 		if err == nil {
 			out.Policy = toPolicy(p, true)
@@ -221,13 +222,13 @@ func (s *Service) TagPolicy(ctx context.Context, in *iam.TagPolicyInput, _ ...op
 	if err != nil {
 		return nil, err
 	}
-	return &iam.TagPolicyOutput{}, s.onPolicy(ctx, "TagPolicy", in.PolicyArn, tagKeys(nil, tags), func(ctx context.Context, a arn.Account) error {
+	return &iam.TagPolicyOutput{}, s.onPolicy(ctx, "TagPolicy", in.PolicyArn, gate.TagKeys(nil, tags), func(ctx context.Context, a arn.Account) error {
 		return s.identity.TagPolicy(ctx, a, *in.PolicyArn, tags, nil)
 	})
 }
 
 func (s *Service) UntagPolicy(ctx context.Context, in *iam.UntagPolicyInput, _ ...options) (*iam.UntagPolicyOutput, error) {
-	return &iam.UntagPolicyOutput{}, s.onPolicy(ctx, "UntagPolicy", in.PolicyArn, tagKeys(nil, nil, in.TagKeys...), func(ctx context.Context, a arn.Account) error {
+	return &iam.UntagPolicyOutput{}, s.onPolicy(ctx, "UntagPolicy", in.PolicyArn, gate.TagKeys(nil, nil, in.TagKeys...), func(ctx context.Context, a arn.Account) error {
 		return s.identity.TagPolicy(ctx, a, *in.PolicyArn, nil, in.TagKeys)
 	})
 }

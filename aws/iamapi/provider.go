@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity"
 )
 
@@ -23,7 +24,7 @@ func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, in *iam.Creat
 	}
 	out := &iam.CreateOpenIDConnectProviderOutput{}
 	resource := identity.ProviderARN(account(ctx), strings.TrimPrefix(*in.Url, "https://"))
-	return out, s.do(ctx, "CreateOpenIDConnectProvider", resource, tagKeys(nil, tags), func(ctx context.Context, a arn.Account) error {
+	return out, s.do(ctx, "CreateOpenIDConnectProvider", resource, gate.TagKeys(nil, tags), func(ctx context.Context, a arn.Account) error {
 		p, err := s.identity.CreateProvider(ctx, a, *in.Url, in.ClientIDList, in.ThumbprintList, tags)
 		if err == nil {
 			out.OpenIDConnectProviderArn, out.Tags = aws.String(p.ARN()), tagList(p.Tags)
@@ -97,14 +98,14 @@ func (s *Service) TagOpenIDConnectProvider(ctx context.Context, in *iam.TagOpenI
 	if err != nil {
 		return nil, err
 	}
-	return &iam.TagOpenIDConnectProviderOutput{}, s.onProvider(ctx, "TagOpenIDConnectProvider", in.OpenIDConnectProviderArn, tagKeys(nil, tags),
+	return &iam.TagOpenIDConnectProviderOutput{}, s.onProvider(ctx, "TagOpenIDConnectProvider", in.OpenIDConnectProviderArn, gate.TagKeys(nil, tags),
 		func(ctx context.Context, a arn.Account, provider string) error {
 			return s.identity.ChangeProvider(ctx, a, provider, func(p *identity.Provider) error { maps.Copy(p.Tags, tags); return nil })
 		})
 }
 
 func (s *Service) UntagOpenIDConnectProvider(ctx context.Context, in *iam.UntagOpenIDConnectProviderInput, _ ...options) (*iam.UntagOpenIDConnectProviderOutput, error) {
-	return &iam.UntagOpenIDConnectProviderOutput{}, s.onProvider(ctx, "UntagOpenIDConnectProvider", in.OpenIDConnectProviderArn, tagKeys(nil, nil, in.TagKeys...),
+	return &iam.UntagOpenIDConnectProviderOutput{}, s.onProvider(ctx, "UntagOpenIDConnectProvider", in.OpenIDConnectProviderArn, gate.TagKeys(nil, nil, in.TagKeys...),
 		func(ctx context.Context, a arn.Account, provider string) error {
 			return s.identity.ChangeProvider(ctx, a, provider, func(p *identity.Provider) error {
 				for _, k := range in.TagKeys {

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity"
 	"github.com/berth-registry/berth/identity/policy"
 )
@@ -57,7 +58,7 @@ func (s *Service) CreateRole(ctx context.Context, in *iam.CreateRoleInput, _ ...
 	}
 	out := &iam.CreateRoleOutput{}
 	resource := newARN(ctx, identity.Role, in.Path, in.RoleName)
-	return out, s.do(ctx, "CreateRole", resource, boundaryKey(tagKeys(nil, tags), in.PermissionsBoundary), func(ctx context.Context, a arn.Account) error {
+	return out, s.do(ctx, "CreateRole", resource, boundaryKey(gate.TagKeys(nil, tags), in.PermissionsBoundary), func(ctx context.Context, a arn.Account) error {
 		e, err := s.identity.CreateEntity(ctx, identity.NewEntity{Account: a, Kind: identity.Role, Name: *in.RoleName, Path: aws.ToString(in.Path),
 			Description: aws.ToString(in.Description), Trust: *in.AssumeRolePolicyDocument, Boundary: aws.ToString(in.PermissionsBoundary), Tags: tags,
 			MaxSession: time.Duration(aws.ToInt32(in.MaxSessionDuration)) * time.Second})

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -148,14 +149,7 @@ var reads = map[string]bool{
 }
 
 // Operations lists the operations, for tests and documentation.
-func Operations() []string {
-	var out []string
-	for op := range reads {
-		out = append(out, op)
-	}
-	slices.Sort(out)
-	return out
-}
+func Operations() []string { return slices.Sorted(maps.Keys(reads)) }
 
 // do passes one operation on one resource through the gate.
 func (s *Service) do(ctx context.Context, op, resource string, keys map[string][]string, act func(ctx context.Context, a arn.Account) error) error {
@@ -221,24 +215,6 @@ func (s *Service) entity(ctx context.Context, k identity.EntityKind, name *strin
 		}
 	}
 	return e.ARN(), keys, nil
-}
-
-// tagKeys adds the condition keys of a request's tags.
-func tagKeys(keys map[string][]string, tags map[string]string, more ...string) map[string][]string {
-	if keys == nil {
-		keys = map[string][]string{}
-	}
-	if len(tags)+len(more) == 0 {
-		return keys
-	}
-	names := slices.Clone(more)
-	for k, v := range tags {
-		names = append(names, k)
-		keys["aws:requesttag/"+strings.ToLower(k)] = []string{v}
-	}
-	slices.Sort(names)
-	keys["aws:tagkeys"] = names
-	return keys
 }
 
 func tagMap(list []types.Tag) (map[string]string, error) {

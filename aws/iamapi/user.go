@@ -42,7 +42,7 @@ func (s *Service) CreateUser(ctx context.Context, in *iam.CreateUserInput, _ ...
 		return nil, err
 	}
 	out := &iam.CreateUserOutput{}
-	keys := boundaryKey(tagKeys(nil, tags), in.PermissionsBoundary)
+	keys := boundaryKey(gate.TagKeys(nil, tags), in.PermissionsBoundary)
 	return out, s.do(ctx, "CreateUser", newARN(ctx, identity.User, in.Path, in.UserName), keys, func(ctx context.Context, a arn.Account) error {
 		e, err := s.identity.CreateEntity(ctx, identity.NewEntity{Account: a, Kind: identity.User, Name: *in.UserName, Path: aws.ToString(in.Path),
 			Boundary: aws.ToString(in.PermissionsBoundary), Tags: tags})
@@ -173,7 +173,7 @@ func (s *Service) tag(ctx context.Context, op string, k identity.EntityKind, nam
 	if err != nil {
 		return err
 	}
-	return s.do(ctx, op, resource, tagKeys(keys, tags), func(ctx context.Context, a arn.Account) error {
+	return s.do(ctx, op, resource, gate.TagKeys(keys, tags), func(ctx context.Context, a arn.Account) error {
 		return s.identity.TagEntity(ctx, a, k, *name, tags)
 	})
 }
@@ -183,7 +183,7 @@ func (s *Service) untag(ctx context.Context, op string, k identity.EntityKind, n
 	if err != nil {
 		return err
 	}
-	return s.do(ctx, op, resource, tagKeys(keys, nil, tags...), func(ctx context.Context, a arn.Account) error {
+	return s.do(ctx, op, resource, gate.TagKeys(keys, nil, tags...), func(ctx context.Context, a arn.Account) error {
 		return s.identity.UntagEntity(ctx, a, k, *name, tags)
 	})
 }

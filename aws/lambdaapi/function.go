@@ -10,7 +10,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/function"
+	"github.com/berth-registry/berth/gate"
 )
 
 // refuse names what a request asks for and this server does not have.
@@ -69,10 +71,7 @@ func (s *Service) CreateFunction(ctx context.Context, in *lambda.CreateFunctionI
 		f.Arch = string(in.Architectures[0])
 	}
 	settings(f, in.LoggingConfig, in.DeadLetterConfig, in.TracingConfig)
-	for k, v := range in.Tags {
-		q.keys["aws:requesttag/"+strings.ToLower(k)] = []string{v}
-		q.keys["aws:tagkeys"] = append(q.keys["aws:tagkeys"], k)
-	}
+	gate.TagKeys(q.keys, in.Tags)
 	out := &lambda.CreateFunctionOutput{}
 	return out, s.do(ctx, q, "CreateFunction", q.resource(), func(ctx context.Context) error {
 		if err := s.pass(ctx, q, f.Role); err != nil {
@@ -113,7 +112,7 @@ func configuration(f *function.Function, qualified bool) lambda.UpdateFunctionCo
 		tracing = types.TracingModePassThrough
 	}
 	out := lambda.UpdateFunctionConfigurationOutput{FunctionArn: &a, FunctionName: &f.Name, Version: &f.Version, Runtime: types.Runtime(f.Runtime), Role: &f.Role,
-		Handler: text(f.Handler), Description: &f.Description, Timeout: aws.Int32(int32(f.Timeout)), MemorySize: aws.Int32(int32(f.Memory)), CodeSha256: &f.CodeSHA,
+		Handler: awsproto.Text(f.Handler), Description: &f.Description, Timeout: aws.Int32(int32(f.Timeout)), MemorySize: aws.Int32(int32(f.Memory)), CodeSha256: &f.CodeSHA,
 		CodeSize: f.CodeSize, RevisionId: &f.Revision, LastModified: aws.String(f.LastModified.Format("2006-01-02T15:04:05.000+0000")), PackageType: types.PackageTypeZip,
 		Architectures: []types.Architecture{types.Architecture(f.Arch)}, EphemeralStorage: &types.EphemeralStorage{Size: aws.Int32(int32(f.Scratch))},
 		State: types.StateActive, LastUpdateStatus: types.LastUpdateStatusSuccessful, TracingConfig: &types.TracingConfigResponse{Mode: tracing},
@@ -126,13 +125,6 @@ func configuration(f *function.Function, qualified bool) lambda.UpdateFunctionCo
 		out.DeadLetterConfig = &types.DeadLetterConfig{TargetArn: &f.DeadLetter}
 	}
 	return out
-}
-
-func text(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }
 
 // listed is a function in lists and in GetFunction.
@@ -320,10 +312,7 @@ func (s *Service) TagResource(ctx context.Context, in *lambda.TagResourceInput, 
 	if err != nil {
 		return nil, err
 	}
-	for k, v := range in.Tags {
-		q.keys["aws:requesttag/"+strings.ToLower(k)] = []string{v}
-		q.keys["aws:tagkeys"] = append(q.keys["aws:tagkeys"], k)
-	}
+	gate.TagKeys(q.keys, in.Tags)
 	return &lambda.TagResourceOutput{}, s.do(ctx, q, "TagResource", q.resource(), func(ctx context.Context) error {
 		return s.functions.Tag(ctx, q.place, q.name, in.Tags, nil)
 	})
@@ -334,7 +323,7 @@ func (s *Service) UntagResource(ctx context.Context, in *lambda.UntagResourceInp
 	if err != nil {
 		return nil, err
 	}
-	q.keys["aws:tagkeys"] = in.TagKeys
+	gate.TagKeys(q.keys, nil, in.TagKeys...)
 	return &lambda.UntagResourceOutput{}, s.do(ctx, q, "UntagResource", q.resource(), func(ctx context.Context) error {
 		return s.functions.Tag(ctx, q.place, q.name, nil, in.TagKeys)
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/function"
 )
 
@@ -39,7 +40,7 @@ func (s *Service) Invoke(ctx context.Context, in *lambda.InvokeInput, _ ...optio
 			return err
 		}
 		out.StatusCode, out.Payload, out.ExecutedVersion = http.StatusOK, o.Payload, aws.String(o.Version)
-		out.FunctionError = text(o.FunctionError)
+		out.FunctionError = awsproto.Text(o.FunctionError)
 		if in.LogType == types.LogTypeTail {
 			out.LogResult = aws.String(base64.StdEncoding.EncodeToString([]byte(o.Tail)))
 		}
@@ -133,7 +134,7 @@ func eventConfig(q *request, qualifier string, c *function.EventConfig) lambda.G
 		qualifier = function.Latest
 	}
 	out := lambda.GetFunctionEventInvokeConfigOutput{FunctionArn: aws.String(function.ARN(q.place, q.name) + ":" + qualifier), LastModified: aws.Time(time.UnixMilli(c.Modified)),
-		DestinationConfig: &types.DestinationConfig{OnSuccess: &types.OnSuccess{Destination: text(c.OnSuccess)}, OnFailure: &types.OnFailure{Destination: text(c.OnFailure)}}}
+		DestinationConfig: &types.DestinationConfig{OnSuccess: &types.OnSuccess{Destination: awsproto.Text(c.OnSuccess)}, OnFailure: &types.OnFailure{Destination: awsproto.Text(c.OnFailure)}}}
 	if c.Retries >= 0 {
 		out.MaximumRetryAttempts = aws.Int32(int32(c.Retries))
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/aws/awsproto"
+	"github.com/berth-registry/berth/aws/lambdaapi/model"
 	"github.com/berth-registry/berth/function"
 	"github.com/berth-registry/berth/gate"
 )
@@ -39,7 +41,7 @@ type Service struct {
 func New(f *function.Functions, g *gate.Gate, limit int) *Service { return &Service{f, g, limit} }
 
 // Handler serves the API.
-func (s *Service) Handler() *awsproto.Service { return awsproto.NewREST(s, known()...) }
+func (s *Service) Handler() *awsproto.Service { return awsproto.NewREST(s, model.Operations()...) }
 
 type options = func(*lambda.Options)
 
@@ -62,14 +64,7 @@ var table = map[string]row{
 }
 
 // Operations lists the operations, for tests and documentation.
-func Operations() []string {
-	var out []string
-	for op := range table {
-		out = append(out, op)
-	}
-	slices.Sort(out)
-	return out
-}
+func Operations() []string { return slices.Sorted(maps.Keys(table)) }
 
 // request is a call on its way.
 type request struct {
@@ -81,7 +76,7 @@ type request struct {
 
 func begin(ctx context.Context) request {
 	c := gate.CallerFrom(ctx)
-	return request{caller: c, place: arn.Place{Account: c.Principal.Account, Region: c.Region}, keys: map[string][]string{}}
+	return request{caller: c, place: c.Place(), keys: map[string][]string{}}
 }
 
 // named begins a call about a function, which is given by its name, a part of its ARN or

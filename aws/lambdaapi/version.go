@@ -51,21 +51,13 @@ func (s *Service) ListVersionsByFunction(ctx context.Context, in *lambda.ListVer
 		}
 		for i, v := range list {
 			if i == size {
-				out.NextMarker = aws.String(s.functions.PageToken(query, number(list[size-1].Version)))
+				out.NextMarker = aws.String(s.functions.PageToken(query, list[size-1].Number()))
 				break
 			}
 			out.Versions = append(out.Versions, listed(v, true))
 		}
 		return nil
 	})
-}
-
-func number(version string) int64 {
-	n := int64(0)
-	for _, c := range version {
-		n = n*10 + int64(c-'0')
-	}
-	return n
 }
 
 func aliasOutput(q *request, a *function.Alias) lambda.UpdateAliasOutput {

@@ -3,6 +3,7 @@ package logsapi
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -173,9 +174,7 @@ func (s *Service) GetLogEvents(ctx context.Context, in *cwl.GetLogEventsInput, _
 			return err
 		}
 		if x.Backward {
-			for i, j := 0, len(list)-1; i < j; i, j = i+1, j-1 {
-				list[i], list[j] = list[j], list[i]
-			}
+			slices.Reverse(list)
 		}
 		first, last := logs.Key{}, logs.Key{}
 		if x.After != nil {

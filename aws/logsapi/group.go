@@ -8,6 +8,7 @@ import (
 	cwl "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 
+	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/logs"
 )
 
@@ -25,6 +26,7 @@ func (s *Service) CreateLogGroup(ctx context.Context, in *cwl.CreateLogGroupInpu
 	if tags == nil {
 		tags = map[string]string{}
 	}
+	gate.TagKeys(q.keys, tags)
 	return &cwl.CreateLogGroupOutput{}, s.do(ctx, q, "CreateLogGroup", q.groupARN(name), func(ctx context.Context) error {
 		return s.logs.CreateGroup(ctx, &logs.Group{Place: q.place, Name: name, Class: string(in.LogGroupClass), Tags: tags})
 	})
@@ -109,9 +111,7 @@ func (s *Service) tag(ctx context.Context, op string, name, resource *string, ta
 	if err != nil {
 		return err
 	}
-	for k := range tags {
-		q.keys["aws:tagkeys"] = append(q.keys["aws:tagkeys"], k)
-	}
+	gate.TagKeys(q.keys, tags, remove...)
 	return s.update(ctx, op, q, group, func(g *logs.Group) {
 		maps.Copy(g.Tags, tags)
 		for _, k := range remove {

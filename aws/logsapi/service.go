@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -60,14 +61,7 @@ var table = map[string]bool{
 }
 
 // Operations lists the operations, for tests and documentation.
-func Operations() []string {
-	var out []string
-	for op := range table {
-		out = append(out, op)
-	}
-	slices.Sort(out)
-	return out
-}
+func Operations() []string { return slices.Sorted(maps.Keys(table)) }
 
 type request struct {
 	caller gate.Caller
@@ -77,7 +71,7 @@ type request struct {
 
 func begin(ctx context.Context) request {
 	c := gate.CallerFrom(ctx)
-	return request{caller: c, place: arn.Place{Account: c.Principal.Account, Region: c.Region}, keys: map[string][]string{}}
+	return request{caller: c, place: c.Place(), keys: map[string][]string{}}
 }
 
 func (s *Service) do(ctx context.Context, q request, op, resource string, act func(context.Context) error) error {

@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -85,7 +84,7 @@ func required(parameter string, v *string) error {
 }
 
 func call(caller gate.Caller, action, resource string, readOnly bool) gate.Call {
-	return gate.Call{Principal: caller.Principal, Service: SigningName, Action: action, Place: arn.Place{Account: caller.Principal.Account, Region: caller.Region},
+	return gate.Call{Principal: caller.Principal, Service: SigningName, Action: action, Place: caller.Place(),
 		Resources: []string{resource}, ReadOnly: readOnly}
 }
 
@@ -205,15 +204,7 @@ func keys(r identity.Assume, external *string) map[string][]string {
 	if len(r.Transitive) > 0 {
 		k["sts:transitivetagkeys"] = r.Transitive
 	}
-	names := []string{}
-	for tag, v := range r.Tags {
-		names = append(names, tag)
-		k["aws:requesttag/"+strings.ToLower(tag)] = []string{v}
-	}
-	if slices.Sort(names); len(names) > 0 {
-		k["aws:tagkeys"] = names
-	}
-	return k
+	return gate.TagKeys(k, r.Tags)
 }
 
 func (s *Service) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, _ ...options) (*sts.AssumeRoleOutput, error) {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -68,7 +69,7 @@ func fault(code, format string, args ...any) error {
 // LookupEvents implements the API operation of its name.
 func (s *Service) LookupEvents(ctx context.Context, in *cloudtrail.LookupEventsInput, _ ...options) (*cloudtrail.LookupEventsOutput, error) {
 	caller := gate.CallerFrom(ctx)
-	q := trail.Query{Place: arn.Place{Account: caller.Principal.Account, Region: caller.Region}, Limit: maxPage, Start: aws.ToTime(in.StartTime), End: aws.ToTime(in.EndTime)}
+	q := trail.Query{Place: caller.Place(), Limit: maxPage, Start: aws.ToTime(in.StartTime), End: aws.ToTime(in.EndTime)}
 	if in.MaxResults != nil {
 		if q.Limit = int(*in.MaxResults); q.Limit < 1 || q.Limit > maxPage {
 			return nil, fault("InvalidMaxResultsException", "A value for MaxResults is not valid. Specify a value between 1 and %d.", maxPage)
@@ -85,7 +86,7 @@ func (s *Service) LookupEvents(ctx context.Context, in *cloudtrail.LookupEventsI
 			return nil, fault("InvalidLookupAttributesException", "A lookup attribute needs a key and a value.")
 		}
 		q.Attribute, q.Value = trail.Attribute(a.AttributeKey), *a.AttributeValue
-		if !known(q.Attribute) {
+		if !slices.Contains(trail.Attributes(), q.Attribute) {
 			return nil, fault("InvalidLookupAttributesException", "%.60q is not one of %v.", q.Attribute, trail.Attributes())
 		}
 	default:
@@ -115,15 +116,6 @@ func (s *Service) LookupEvents(ctx context.Context, in *cloudtrail.LookupEventsI
 		err = fault("AccessDeniedException", "%s", denied.Error())
 	}
 	return out, err
-}
-
-func known(a trail.Attribute) bool {
-	for _, k := range trail.Attributes() {
-		if a == k {
-			return true
-		}
-	}
-	return false
 }
 
 func toEvent(r *trail.Record) types.Event {

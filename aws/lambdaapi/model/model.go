@@ -1,13 +1,15 @@
-package lambdaapi
+// Package model lists the operations of AWS Lambda's model, which the SDK names one by
+// one only. It does nothing with them: package lambdaapi serves some, and the tests of
+// awsproto carry them all.
+package model
 
 import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/schemas"
 	"github.com/aws/smithy-go"
 )
 
-// known are all operations of Lambda's model: those that are not here are answered as
-// unknown by name.
-func known() []*smithy.Schema {
+// Operations are the schemas of all operations, which hold their methods and paths.
+func Operations() []*smithy.Schema {
 	return []*smithy.Schema{
 		schemas.AddLayerVersionPermission, schemas.AddPermission, schemas.CheckpointDurableExecution, schemas.CreateAlias, schemas.CreateCapacityProvider,
 		schemas.CreateCodeSigningConfig, schemas.CreateEventSourceMapping, schemas.CreateFunction, schemas.CreateFunctionUrlConfig, schemas.DeleteAlias,
