@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
@@ -68,7 +69,13 @@ func classify(err error) error {
 // isRetryable reports a transaction that lost a race and may be run again.
 func isRetryable(err error) bool {
 	var pe *pgconn.PgError
-	return errors.As(err, &pe) && (pe.Code == "40001" || pe.Code == "40P01")
+	if !errors.As(err, &pe) {
+		return false
+	}
+	// PostgreSQL 15 now and then refuses to add to the lockers of a row that one of them
+	// has just updated, as an internal error. The transaction was undone.
+	crowded := pe.Code == "XX000" && strings.Contains(pe.Message, "multixact has more than one updating member")
+	return crowded || pe.Code == "40001" || pe.Code == "40P01"
 }
 
 // isIOError reports a SQLite error after which the state of the file is unknown.
