@@ -144,8 +144,8 @@ func New(ctx context.Context, db *sqldb.DB, master *secret.Master, outbox *event
 	}
 	b := &Bus{db: db, outbox: outbox, options: o, limits: o.Limits, now: o.Now, log: o.Log, pages: master.Box("bus-pages"), sealed: master.Box("bus-connections"),
 		wake: make(chan struct{}, 1), busy: map[string]int{}, ended: make(chan struct{})}
-	b.options.Receivers = maps.Clone(o.Receivers)
-	b.options.Receivers["events:event-bus"] = busReceiver{b}
+	b.options.Receivers = map[string]Receiver{"events:event-bus": busReceiver{b}}
+	maps.Copy(b.options.Receivers, o.Receivers)
 	if err := b.loadRules(ctx); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/berth-registry/berth/internal/wildcard"
 )
 
 // A condition is part of a filter for JSON or columns: it asks of one event's fields.
@@ -230,22 +232,10 @@ func (c *conditions) word() string {
 	return word
 }
 
-// wild matches a text in which * stands for anything, in linear time.
+// wild matches a text in which * stands for anything.
 func wild(pattern string) func(string) bool {
 	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return func(s string) bool { return s == pattern }
-	}
-	first, middle, last := parts[0], parts[1:len(parts)-1], parts[len(parts)-1]
-	return func(s string) bool {
-		s, ok := strings.CutPrefix(s, first)
-		for _, part := range middle {
-			if ok {
-				_, s, ok = strings.Cut(s, part)
-			}
-		}
-		return ok && strings.HasSuffix(s, last)
-	}
+	return func(s string) bool { return wildcard.Parts(parts, s) }
 }
 
 func number(v any) (float64, bool) {

@@ -3,6 +3,8 @@ package registry
 import (
 	"slices"
 	"strings"
+
+	"github.com/berth-registry/berth/internal/wildcard"
 )
 
 // Mutability says which tags may move.
@@ -67,7 +69,7 @@ func validFilter(f string) bool {
 
 // Immutable reports whether a tag, once set, must keep its image.
 func (r TagRule) Immutable(tag string) bool {
-	excluded := slices.ContainsFunc(r.Exclusions, func(f string) bool { return matchWildcard(f, tag) })
+	excluded := slices.ContainsFunc(r.Exclusions, func(f string) bool { return wildcard.Match(f, tag) })
 	switch r.Mode {
 	case Immutable:
 		return true
@@ -77,26 +79,4 @@ func (r TagRule) Immutable(tag string) bool {
 		return excluded
 	}
 	return false
-}
-
-// matchWildcard matches the whole of s; '*' is any run of characters. It is
-// linear: after a star only the last one is ever tried again.
-func matchWildcard(pattern, s string) bool {
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && pattern[p] == s[i]:
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/identity/policy"
+	"github.com/berth-registry/berth/internal/wildcard"
 	"github.com/berth-registry/berth/registry/lifecycle"
 	"github.com/berth-registry/berth/sqldb"
 )
@@ -186,7 +187,7 @@ func (c ScanConfig) Frequency(repository string) (string, []ScanFilter) {
 				if !strings.Contains(pattern, "*") { // matches any name that contains it
 					pattern = "*" + pattern + "*"
 				}
-				if matchWildcard(pattern, repository) {
+				if wildcard.Match(pattern, repository) {
 					return want, []ScanFilter{f}
 				}
 			}

@@ -16,7 +16,6 @@ import (
 	"github.com/berth-registry/berth/function"
 	"github.com/berth-registry/berth/function/worker"
 	"github.com/berth-registry/berth/gate"
-	"github.com/berth-registry/berth/identity/policy"
 	"github.com/berth-registry/berth/internal/egress"
 	"github.com/berth-registry/berth/logs"
 	"github.com/berth-registry/berth/registry"
@@ -236,7 +235,6 @@ func (g guards) Guard(ctx context.Context, resource arn.ARN, action string) (gat
 		return g.s.registry.Guard(ctx, resource, action)
 	}
 	name, qualifier, _ := strings.Cut(strings.TrimPrefix(resource.Resource, "function:"), ":")
-	var policies []policy.Attached
 	policies, tags, err := g.s.functions.Guard(ctx, arn.Place{Account: resource.Account, Region: resource.Region}, name, qualifier)
 	return gate.Guard{Policies: policies, Tags: tags}, err
 }

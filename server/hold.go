@@ -29,7 +29,7 @@ type holds struct {
 	mu      sync.Mutex
 	total   int
 	each    map[string]int
-	waiting map[holdKey]*holding
+	waiting map[holdKey]chan struct{} // closed when waiting is over
 }
 
 type holdKey struct {
@@ -37,12 +37,7 @@ type holdKey struct {
 	name  string
 }
 
-// holding is one repository that pushes wait for.
-type holding struct {
-	done chan struct{} // closed when waiting is over
-}
-
-func newHolds() *holds { return &holds{each: map[string]int{}, waiting: map[holdKey]*holding{}} }
+func newHolds() *holds { return &holds{each: map[string]int{}, waiting: map[holdKey]chan struct{}{}} }
 
 // enter counts a waiting request; false when there are too many.
 func (h *holds) enter(who string) bool {
@@ -87,19 +82,16 @@ func (s *Server) missing(ctx context.Context, p arn.Place, name string) error {
 	defer s.holds.leave(caller.Principal.ARN)
 	key := holdKey{p, name}
 	s.holds.mu.Lock()
-	h, first := s.holds.waiting[key], false
-	if h == nil {
-		h, first = &holding{done: make(chan struct{})}, true
-		s.holds.waiting[key] = h
+	done := s.holds.waiting[key]
+	if done == nil {
+		done = make(chan struct{})
+		s.holds.waiting[key] = done
+		// What is begun is ended also when this client leaves: others wait for it, too.
+		go s.holdOn(context.WithoutCancel(ctx), key, done, c, missed)
 	}
 	s.holds.mu.Unlock()
-	if first {
-		// What is begun is ended also when this client leaves: others wait for it, too.
-		run := context.WithoutCancel(ctx)
-		go s.holdOn(run, key, h, c, missed)
-	}
 	select {
-	case <-h.done:
+	case <-done:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -107,12 +99,12 @@ func (s *Server) missing(ctx context.Context, p arn.Place, name string) error {
 }
 
 // holdOn puts the event out and waits for what comes of it.
-func (s *Server) holdOn(ctx context.Context, key holdKey, h *holding, c gate.Call, missed error) {
+func (s *Server) holdOn(ctx context.Context, key holdKey, done chan<- struct{}, c gate.Call, missed error) {
 	defer func() {
 		s.holds.mu.Lock()
 		delete(s.holds.waiting, key)
 		s.holds.mu.Unlock()
-		close(h.done)
+		close(done)
 	}()
 	life := s.cfg.HoldTime
 	if life == 0 {

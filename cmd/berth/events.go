@@ -19,18 +19,20 @@ type pick struct {
 	Resource string `placeholder:"NAME" help:"Only calls about a resource, such as a repository."`
 }
 
-func (p *pick) input() (map[string]any, error) {
+// begin finds the server and makes the request for the records.
+func (p *pick) begin(r *remote) (*client, map[string]any, error) {
 	in := map[string]any{}
 	for key, value := range map[string]string{"EventName": p.Name, "Username": p.User, "ResourceName": p.Resource} {
 		if value == "" {
 			continue
 		}
 		if in["attributeKey"] != nil {
-			return nil, fmt.Errorf("give one of --name, --user and --resource")
+			return nil, nil, fmt.Errorf("give one of --name, --user and --resource")
 		}
 		in["attributeKey"], in["attributeValue"] = key, value
 	}
-	return in, nil
+	api, err := r.client()
+	return api, in, err
 }
 
 // page is a page of records.
@@ -66,11 +68,7 @@ const tailWindow = 15 * time.Second
 
 // Run shows records, the oldest first.
 func (c *eventsTailCmd) Run(e *env) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	in, err := c.input()
+	api, in, err := c.begin(&c.remote)
 	if err != nil {
 		return err
 	}
@@ -144,11 +142,7 @@ Example:
 
 // Run exports records.
 func (c *eventsExportCmd) Run(e *env) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	in, err := c.input()
+	api, in, err := c.begin(&c.remote)
 	if err != nil {
 		return err
 	}

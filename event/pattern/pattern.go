@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/berth-registry/berth/internal/strictjson"
+	"github.com/berth-registry/berth/internal/wildcard"
 )
 
 const (
@@ -282,28 +283,7 @@ func (p *parser) wildcard(v *strictjson.Value) (func(string) bool, error) {
 	if p.stars > maxStars {
 		return nil, p.fail(v, "Rule is too complex - use at most %d wildcard characters", maxStars)
 	}
-	return func(s string) bool { return glob(parts, s) }, nil
-}
-
-// glob matches a text with the parts between stars. Each part is looked for once, so
-// the time is linear.
-func glob(parts []string, s string) bool {
-	first, last := parts[0], parts[len(parts)-1]
-	if len(parts) == 1 {
-		return s == first
-	}
-	if len(s) < len(first)+len(last) || !strings.HasPrefix(s, first) || !strings.HasSuffix(s, last) {
-		return false
-	}
-	s = s[len(first) : len(s)-len(last)]
-	for _, part := range parts[1 : len(parts)-1] {
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(part):]
-	}
-	return true
+	return func(s string) bool { return wildcard.Parts(parts, s) }, nil
 }
 
 func (p *parser) numeric(v *strictjson.Value) (matcher, error) {
