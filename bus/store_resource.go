@@ -103,7 +103,7 @@ func List[T Any](ctx context.Context, b *Bus, p arn.Place, k Kind, prefix, after
 }
 
 func (b *Bus) allArchives(ctx context.Context) ([]*Archive, error) {
-	rows, err := b.db.Query(ctx, "select "+resourceColumns+" from event_resources where kind = 'archive' and account <> ''")
+	rows, err := b.db.Query(ctx, "select "+resourceColumns+" from event_resources where kind = 'archive'")
 	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Archive, error) {
 		x := &Archive{}
 		return x, b.scanResource(x, scan)
@@ -111,7 +111,7 @@ func (b *Bus) allArchives(ctx context.Context) ([]*Archive, error) {
 }
 
 func (b *Bus) runningReplays(ctx context.Context) ([]*Replay, error) {
-	rows, err := b.db.Query(ctx, "select "+resourceColumns+" from event_resources where kind = 'replay' and state = 'RUNNING' and account <> ''")
+	rows, err := b.db.Query(ctx, "select "+resourceColumns+" from event_resources where kind = 'replay' and state = 'RUNNING'")
 	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Replay, error) {
 		x := &Replay{}
 		return x, b.scanResource(x, scan)

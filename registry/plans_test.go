@@ -1,7 +1,6 @@
 package registry_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/berth-registry/berth/registry"
@@ -16,7 +15,7 @@ func TestPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	const repo = " where account = 'a' and region = 'r' and repo = 1"
-	for q, want := range map[string]string{
+	sqldbtest.Plans(t, db, map[string]string{
 		"select tag from tags" + repo + " and digest = 'd' order by tag":                                                                         "tags_by_image (account=? AND region=? AND repo=? AND digest=?)",
 		"delete from tags" + repo + " and tag in ('x', 'y')":                                                                                     "PRIMARY KEY (account=? AND region=? AND repo=? AND tag=?)",
 		"select digest, tag from tags" + repo + " and tag > 'x' order by tag limit 5":                                                            "PRIMARY KEY (account=? AND region=? AND repo=? AND tag>?)",
@@ -30,25 +29,5 @@ func TestPlans(t *testing.T) {
 		"select name from repositories where account = 'a' and region = 'r' and name > 'n' order by name limit 5":                                "PRIMARY KEY (account=? AND region=? AND name>?)",
 		"update blobs set touched_at = 1 where digest = 'd' and encryption = ''":                                                                 "(digest=? AND encryption=?)",
 		"select name from repositories r where template <> '' and image_count = 0 and version = 0 and created_at < 5":                            "repositories_leftover (created_at<?)",
-	} {
-		rows, err := db.Query(t.Context(), "explain query plan "+q)
-		if err != nil {
-			t.Errorf("%s: %v", q, err)
-			continue
-		}
-		var plan []string
-		for rows.Next() {
-			var id, parent, unused int
-			var detail string
-			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
-				t.Fatal(err)
-			}
-			plan = append(plan, detail)
-		}
-		rows.Close()
-		text := strings.Join(plan, "; ")
-		if !strings.Contains(text, want) || strings.Contains(text, "SCAN") || strings.Contains(text, "TEMP B-TREE") {
-			t.Errorf("%s\n  plan %s\n  want %s", q, text, want)
-		}
-	}
+	})
 }
