@@ -342,7 +342,7 @@ func (b *Bus) deliver(ctx context.Context, d *pending) (run string, err error) {
 		return "", &Final{err}
 	}
 	if d.Target.Dead != "" {
-		d.Input = []byte(encode(map[string]any{"error": d.Target.Dead, "rule": d.Rule, "target": d.Target.Failed, "event": json.RawMessage(body)}))
+		d.Input = []byte(sqldb.JSON(map[string]any{"error": d.Target.Dead, "rule": d.Rule, "target": d.Target.Failed, "event": json.RawMessage(body)}))
 	}
 	defer func() {
 		if p := recover(); p != nil {

@@ -8,14 +8,6 @@ import (
 	"github.com/berth-registry/berth/sqldb"
 )
 
-func encode(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // plain structures of texts and numbers
-	}
-	return string(b)
-}
-
 const busColumns = "name, description, policy, tags, created_at, updated_at"
 
 func scanBus(p arn.Place, scan func(...any) error) (*EventBus, error) {
@@ -38,7 +30,7 @@ func (b *Bus) readBus(ctx context.Context, p arn.Place, name string) (*EventBus,
 const insertBusText = "insert into event_buses (account, region, " + busColumns + ") values ($1, $2, $3, $4, $5, $6, $7, $8)"
 
 func busValues(b *EventBus) []any {
-	return []any{b.Place.Account, b.Place.Region, b.Name, b.Description, b.Policy, encode(b.Tags), sqldb.Micros(b.CreatedAt), sqldb.Micros(b.UpdatedAt)}
+	return []any{b.Place.Account, b.Place.Region, b.Name, b.Description, b.Policy, sqldb.JSON(b.Tags), sqldb.Micros(b.CreatedAt), sqldb.Micros(b.UpdatedAt)}
 }
 
 func insertBus(tx *sqldb.Tx, b *EventBus) error {
@@ -60,7 +52,7 @@ func lockBus(tx *sqldb.Tx, p arn.Place, name string) (*EventBus, error) {
 
 func updateBus(tx *sqldb.Tx, b *EventBus) error {
 	_, err := tx.Exec("update event_buses set description = $4, policy = $5, tags = $6, updated_at = $7 where account = $1 and region = $2 and name = $3",
-		b.Place.Account, b.Place.Region, b.Name, b.Description, b.Policy, encode(b.Tags), sqldb.Micros(b.UpdatedAt))
+		b.Place.Account, b.Place.Region, b.Name, b.Description, b.Policy, sqldb.JSON(b.Tags), sqldb.Micros(b.UpdatedAt))
 	return err
 }
 
@@ -120,7 +112,7 @@ func upsertRule(tx *sqldb.Tx, r *Rule) (fresh bool, err error) {
 		return false, err
 	}
 	_, err = tx.Exec("insert into event_rules (account, region, "+ruleColumns+") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-		r.Place.Account, r.Place.Region, r.Bus, r.Name, r.Pattern, r.Schedule, r.State, r.Description, r.Role, encode(r.Tags), sqldb.Micros(r.CreatedAt), r.next)
+		r.Place.Account, r.Place.Region, r.Bus, r.Name, r.Pattern, r.Schedule, r.State, r.Description, r.Role, sqldb.JSON(r.Tags), sqldb.Micros(r.CreatedAt), r.next)
 	return true, err
 }
 
@@ -131,7 +123,7 @@ func setState(tx *sqldb.Tx, r *Rule) error {
 }
 
 func setTags(tx *sqldb.Tx, r *Rule) error {
-	_, err := tx.Exec("update event_rules set tags = $5 where account = $1 and region = $2 and bus = $3 and name = $4", r.Place.Account, r.Place.Region, r.Bus, r.Name, encode(r.Tags))
+	_, err := tx.Exec("update event_rules set tags = $5 where account = $1 and region = $2 and bus = $3 and name = $4", r.Place.Account, r.Place.Region, r.Bus, r.Name, sqldb.JSON(r.Tags))
 	return err
 }
 
@@ -152,7 +144,7 @@ func countTargets(tx *sqldb.Tx, p arn.Place, bus, rule string) (n int, err error
 
 func upsertTarget(tx *sqldb.Tx, p arn.Place, bus, rule string, t *Target) error {
 	_, err := tx.Exec(`insert into event_targets (account, region, bus, rule, id, arn, body) values ($1, $2, $3, $4, $5, $6, $7)
-		on conflict (account, region, bus, rule, id) do update set arn = excluded.arn, body = excluded.body`, p.Account, p.Region, bus, rule, t.ID, t.ARN, encode(t))
+		on conflict (account, region, bus, rule, id) do update set arn = excluded.arn, body = excluded.body`, p.Account, p.Region, bus, rule, t.ID, t.ARN, sqldb.JSON(t))
 	return err
 }
 

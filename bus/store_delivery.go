@@ -52,7 +52,7 @@ func insertDelivery(tx *sqldb.Tx, d *pending, now int64) error {
 	_, err := tx.Exec(`insert into deliveries (id, seq, account, region, event_id, bus, rule, target_id, target, receiver, held, lane, state, attempts, turned,
 		next_at, fence, created_at, ended_at, run, error)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, $14, 0, $14, 0, '', '')`, d.ID, d.seq, d.Place.Account, d.Place.Region, d.EventID,
-		d.bus, d.rule, d.Target.ID, encode(d.Target), d.Receiver, sqldb.Flag(d.held), d.lane, state, now)
+		d.bus, d.rule, d.Target.ID, sqldb.JSON(d.Target), d.Receiver, sqldb.Flag(d.held), d.lane, state, now)
 	return err
 }
 

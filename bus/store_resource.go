@@ -18,13 +18,13 @@ func countResources(tx *sqldb.Tx, p arn.Place, k Kind) (n int, err error) {
 func (b *Bus) resourceBody(x Any) (string, []byte, error) {
 	c, ok := x.(*Connection)
 	if !ok {
-		return encode(x), []byte{}, nil
+		return sqldb.JSON(x), []byte{}, nil
 	}
 	visible, plain, err := c.conceal()
 	if err != nil {
 		return "", nil, err
 	}
-	return encode(visible), b.sealed.Seal(plain, c.ARN()), nil
+	return sqldb.JSON(visible), b.sealed.Seal(plain, c.ARN()), nil
 }
 
 func (b *Bus) insertResource(tx *sqldb.Tx, x Any) error {

@@ -11,23 +11,15 @@ import (
 	"github.com/berth-registry/berth/sqldb"
 )
 
-func encode(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // plain structures of texts and numbers
-	}
-	return string(b)
-}
-
 // pack writes a configuration; the environment is sealed for its function.
 func (s *Functions) pack(f *Function) string {
 	g := *f
 	g.HasEnv = f.Env != nil
 	g.SealedEnv = nil
 	if len(f.Env) > 0 {
-		g.SealedEnv = s.sealed.Seal([]byte(encode(f.Env)), f.ARN())
+		g.SealedEnv = s.sealed.Seal([]byte(sqldb.JSON(f.Env)), f.ARN())
 	}
-	return encode(g)
+	return sqldb.JSON(g)
 }
 
 func (s *Functions) unpack(body []byte, f *Function) error {
@@ -85,12 +77,8 @@ func countFunctions(tx *sqldb.Tx, p arn.Place) (n int, err error) {
 }
 
 func (s *Functions) insert(tx *sqldb.Tx, f *Function) error {
-	tags := f.Tags
-	if tags == nil {
-		tags = map[string]string{}
-	}
 	_, err := tx.Exec("insert into functions (account, region, "+columns+", policy) values ($1, $2, $3, $4, $5, $6, 0, '[]')", f.Place.Account, f.Place.Region,
-		f.Name, s.pack(f), encode(tags), f.Reserved)
+		f.Name, s.pack(f), sqldb.JSON(f.Tags), f.Reserved)
 	return err
 }
 
@@ -109,7 +97,7 @@ func (s *Functions) replace(tx *sqldb.Tx, f *Function, was string) (bool, error)
 }
 
 func updateTags(tx *sqldb.Tx, f *Function) error {
-	_, err := tx.Exec("update functions set tags = $4 where account = $1 and region = $2 and name = $3", f.Place.Account, f.Place.Region, f.Name, encode(f.Tags))
+	_, err := tx.Exec("update functions set tags = $4 where account = $1 and region = $2 and name = $3", f.Place.Account, f.Place.Region, f.Name, sqldb.JSON(f.Tags))
 	return err
 }
 
@@ -216,12 +204,12 @@ func (s *Functions) Aliases(ctx context.Context, f *Function, after string, limi
 }
 
 func insertAlias(tx *sqldb.Tx, f *Function, a *Alias) error {
-	_, err := tx.Exec("insert into function_aliases (account, region, function, name, body) values ($1, $2, $3, $4, $5)", f.Place.Account, f.Place.Region, f.Name, a.Name, encode(a))
+	_, err := tx.Exec("insert into function_aliases (account, region, function, name, body) values ($1, $2, $3, $4, $5)", f.Place.Account, f.Place.Region, f.Name, a.Name, sqldb.JSON(a))
 	return err
 }
 
 func updateAlias(tx *sqldb.Tx, f *Function, a *Alias) error {
-	_, err := tx.Exec("update function_aliases set body = $5 where account = $1 and region = $2 and function = $3 and name = $4", f.Place.Account, f.Place.Region, f.Name, a.Name, encode(a))
+	_, err := tx.Exec("update function_aliases set body = $5 where account = $1 and region = $2 and function = $3 and name = $4", f.Place.Account, f.Place.Region, f.Name, a.Name, sqldb.JSON(a))
 	return err
 }
 
@@ -253,16 +241,13 @@ func lockPolicy(tx *sqldb.Tx, f *Function) ([]Permission, error) {
 }
 
 func updatePolicy(tx *sqldb.Tx, f *Function, list []Permission) error {
-	if list == nil {
-		list = []Permission{}
-	}
-	_, err := tx.Exec("update functions set policy = $4 where account = $1 and region = $2 and name = $3", f.Place.Account, f.Place.Region, f.Name, encode(list))
+	_, err := tx.Exec("update functions set policy = $4 where account = $1 and region = $2 and name = $3", f.Place.Account, f.Place.Region, f.Name, sqldb.JSON(list))
 	return err
 }
 
 func upsertEventConfig(tx *sqldb.Tx, f *Function, qualifier string, c *EventConfig) error {
 	_, err := tx.Exec(`insert into function_event_configs (account, region, function, qualifier, body) values ($1, $2, $3, $4, $5)
-		on conflict (account, region, function, qualifier) do update set body = excluded.body`, f.Place.Account, f.Place.Region, f.Name, qualifier, encode(c))
+		on conflict (account, region, function, qualifier) do update set body = excluded.body`, f.Place.Account, f.Place.Region, f.Name, qualifier, sqldb.JSON(c))
 	return err
 }
 

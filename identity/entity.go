@@ -2,9 +2,7 @@ package identity
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -358,22 +356,6 @@ func (id *Identity) DeleteEntity(ctx context.Context, a arn.Account, k EntityKin
 		}
 		return deleteEntity(tx, e)
 	})
-}
-
-// jsonText marshals tags and lists.
-func jsonText(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // strings always marshal
-	}
-	switch s := string(b); {
-	case s == "null" && strings.HasPrefix(fmt.Sprintf("%T", v), "map"):
-		return "{}"
-	case s == "null":
-		return "[]"
-	default:
-		return s
-	}
 }
 
 // write runs a change of identities and has what is cached forgotten once it is

@@ -40,7 +40,7 @@ func insertEntity(tx *sqldb.Tx, e *Entity) error {
 	_, err := tx.Exec(`insert into entities (account, kind, name_key, name, path, id, created_at, description, trust, max_session, boundary, tags,
 		password, password_at, password_reset, used_at, used_region) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, '', 0, 0, 0, '')`,
 		e.Account, e.Kind, strings.ToLower(e.Name), e.Name, e.Path, e.ID, sqldb.Micros(e.CreatedAt), e.Description, e.Trust, int64(e.MaxSession/time.Second),
-		e.Boundary, jsonText(e.Tags))
+		e.Boundary, sqldb.JSON(e.Tags))
 	return err
 }
 
@@ -112,7 +112,7 @@ func (id *Identity) listEntities(ctx context.Context, a arn.Account, k EntityKin
 func updateEntity(tx *sqldb.Tx, e *Entity) error {
 	_, err := tx.Exec(`update entities set description = $1, trust = $2, max_session = $3, boundary = $4, tags = $5, password = $6, password_at = $7,
 		password_reset = $8 where account = $9 and kind = $10 and name_key = $11`, e.Description, e.Trust, int64(e.MaxSession/time.Second), e.Boundary,
-		jsonText(e.Tags), e.password, sqldb.Micros(e.PasswordAt), sqldb.Flag(e.PasswordReset), e.Account, e.Kind, strings.ToLower(e.Name))
+		sqldb.JSON(e.Tags), e.password, sqldb.Micros(e.PasswordAt), sqldb.Flag(e.PasswordReset), e.Account, e.Kind, strings.ToLower(e.Name))
 	return err
 }
 

@@ -94,13 +94,13 @@ func holdPolicy(tx *sqldb.Tx, a arn.Account, policyARN string) (*ManagedPolicy, 
 func insertPolicy(tx *sqldb.Tx, p *ManagedPolicy) error {
 	_, err := tx.Exec(`insert into managed_policies (account, name_key, name, path, id, description, created_at, updated_at, default_version, last_version, tags)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, p.Account, strings.ToLower(p.Name), p.Name, p.Path, p.ID, p.Description,
-		sqldb.Micros(p.CreatedAt), sqldb.Micros(p.UpdatedAt), p.Default, p.last, jsonText(p.Tags))
+		sqldb.Micros(p.CreatedAt), sqldb.Micros(p.UpdatedAt), p.Default, p.last, sqldb.JSON(p.Tags))
 	return err
 }
 
 func updatePolicy(tx *sqldb.Tx, p *ManagedPolicy) error {
 	_, err := tx.Exec("update managed_policies set updated_at = $1, default_version = $2, last_version = $3, tags = $4 where account = $5 and name_key = $6",
-		sqldb.Micros(p.UpdatedAt), p.Default, p.last, jsonText(p.Tags), p.Account, strings.ToLower(p.Name))
+		sqldb.Micros(p.UpdatedAt), p.Default, p.last, sqldb.JSON(p.Tags), p.Account, strings.ToLower(p.Name))
 	return err
 }
 

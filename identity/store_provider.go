@@ -24,13 +24,13 @@ func (p *Provider) scan(scan func(...any) error) error {
 
 func insertProvider(tx *sqldb.Tx, p *Provider) error {
 	_, err := tx.Exec("insert into oidc_providers (account, url, clients, thumbprints, tags, created_at) values ($1, $2, $3, $4, $5, $6)",
-		p.Account, p.URL, jsonText(p.Clients), jsonText(p.Thumbprints), jsonText(p.Tags), sqldb.Micros(p.CreatedAt))
+		p.Account, p.URL, sqldb.JSON(p.Clients), sqldb.JSON(p.Thumbprints), sqldb.JSON(p.Tags), sqldb.Micros(p.CreatedAt))
 	return err
 }
 
 func updateProvider(tx *sqldb.Tx, p *Provider) error {
 	_, err := tx.Exec("update oidc_providers set clients = $1, thumbprints = $2, tags = $3 where account = $4 and url = $5",
-		jsonText(p.Clients), jsonText(p.Thumbprints), jsonText(p.Tags), p.Account, p.URL)
+		sqldb.JSON(p.Clients), sqldb.JSON(p.Thumbprints), sqldb.JSON(p.Tags), p.Account, p.URL)
 	return err
 }
 

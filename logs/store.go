@@ -11,17 +11,6 @@ import (
 	"github.com/berth-registry/berth/sqldb"
 )
 
-func encode(m map[string]string) string {
-	if m == nil {
-		return "{}"
-	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		panic(err) // texts always marshal
-	}
-	return string(b)
-}
-
 func fromMillis(n int64) time.Time {
 	if n == 0 {
 		return time.Time{}
@@ -69,13 +58,13 @@ func countGroups(tx *sqldb.Tx, p arn.Place) (n int, err error) {
 
 func insertGroup(tx *sqldb.Tx, g *Group) error {
 	_, err := tx.Exec("insert into log_groups (account, region, "+groupColumns+") values ($1, $2, $3, $4, $5, $6, $7, $8, $9)", g.Place.Account, g.Place.Region,
-		g.Name, g.id, g.Retention, encode(g.Tags), g.Class, g.CreatedAt.UnixMilli(), g.Bytes)
+		g.Name, g.id, g.Retention, sqldb.JSON(g.Tags), g.Class, g.CreatedAt.UnixMilli(), g.Bytes)
 	return err
 }
 
 func updateGroup(tx *sqldb.Tx, g *Group) error {
 	_, err := tx.Exec("update log_groups set retention = $4, tags = $5 where account = $1 and region = $2 and name = $3", g.Place.Account, g.Place.Region, g.Name,
-		g.Retention, encode(g.Tags))
+		g.Retention, sqldb.JSON(g.Tags))
 	return err
 }
 

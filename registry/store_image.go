@@ -174,7 +174,7 @@ func originText(claims map[string]string) string {
 	if len(claims) == 0 {
 		return ""
 	}
-	return jsonText(claims)
+	return sqldb.JSON(claims)
 }
 
 func (r *Registry) readOrigin(ctx context.Context, rp *Repository, digest string) (text string, err error) {

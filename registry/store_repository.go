@@ -39,23 +39,6 @@ func (w *repositoryRow) repository() (*Repository, error) {
 	return &w.Repository, nil
 }
 
-// jsonText marshals lists and maps of strings, nil as empty.
-func jsonText[T []string | map[string]string](v T) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // strings always marshal
-	}
-	if string(b) == "null" {
-		switch any(v).(type) {
-		case []string:
-			return "[]"
-		default:
-			return "{}"
-		}
-	}
-	return string(b)
-}
-
 func countRepositories(tx *sqldb.Tx, p arn.Place, limit int64) (int64, error) {
 	// Counting stops at the limit, and the key's order makes it a walk of an
 	// index: at 100,000 names some milliseconds, and only when a repository is made.
@@ -76,8 +59,8 @@ func insertRepository(tx *sqldb.Tx, r *Repository, by string) error {
 	_, err := tx.Exec(`insert into repositories (account, region, name, id, created_at, mutability, exclusions, scan, encryption, kms_key,
 		policy, lifecycle, lifecycle_evaluated_at, tags, template, version, image_count, created_by)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $14, 0, 0, $15)`,
-		r.Place.Account, r.Place.Region, r.Name, r.ID, sqldb.Micros(r.CreatedAt), r.Tags.Mode, jsonText(r.Tags.Exclusions), sqldb.Flag(r.ScanOnPush),
-		r.Encryption, r.KMSKey, r.Policy, r.Lifecycle, jsonText(r.Resource), r.Template, by)
+		r.Place.Account, r.Place.Region, r.Name, r.ID, sqldb.Micros(r.CreatedAt), r.Tags.Mode, sqldb.JSON(r.Tags.Exclusions), sqldb.Flag(r.ScanOnPush),
+		r.Encryption, r.KMSKey, r.Policy, r.Lifecycle, sqldb.JSON(r.Resource), r.Template, by)
 	return err
 }
 
@@ -139,7 +122,7 @@ func txRepository(tx *sqldb.Tx, p arn.Place, name, lock string) (*Repository, er
 func updateRepository(tx *sqldb.Tx, r *Repository) error {
 	_, err := tx.Exec(`update repositories set mutability = $1, exclusions = $2, scan = $3, policy = $4, lifecycle = $5,
 		lifecycle_evaluated_at = $6, tags = $7, version = version + 1 where account = $8 and region = $9 and name = $10 and id = $11`,
-		r.Tags.Mode, jsonText(r.Tags.Exclusions), sqldb.Flag(r.ScanOnPush), r.Policy, r.Lifecycle, evaluated(r), jsonText(r.Resource),
+		r.Tags.Mode, sqldb.JSON(r.Tags.Exclusions), sqldb.Flag(r.ScanOnPush), r.Policy, r.Lifecycle, evaluated(r), sqldb.JSON(r.Resource),
 		r.Place.Account, r.Place.Region, r.Name, r.ID)
 	return err
 }

@@ -1,6 +1,10 @@
 package sqldb
 
-import "time"
+import (
+	"encoding/json"
+	"reflect"
+	"time"
+)
 
 // Micros is how times rest in tables, in microseconds; the zero time is 0.
 func Micros(t time.Time) int64 {
@@ -24,4 +28,20 @@ func Flag(b bool) int64 {
 		return 1
 	}
 	return 0
+}
+
+// JSON is how lists, maps and structures of texts and numbers rest in tables; nil lists
+// and maps are empty ones.
+func JSON(v any) string {
+	switch r := reflect.ValueOf(v); {
+	case r.Kind() == reflect.Map && r.IsNil():
+		return "{}"
+	case r.Kind() == reflect.Slice && r.IsNil():
+		return "[]"
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // of those nothing fails to marshal
+	}
+	return string(b)
 }
