@@ -1,5 +1,6 @@
 // Package berthapi is Berth's own API: what AWS has no operation for. It explains
-// decisions, keeps accounts, and tells where images came from.
+// decisions, keeps accounts, remembers which file declares what, and tells where images
+// came from.
 //
 // It speaks awsJson 1.1 and is signed as the service "berth", so that every AWS SDK
 // can sign for it; the commands of the binary are its clients. It passes gate like
@@ -21,6 +22,7 @@ import (
 	"github.com/berth-registry/berth/aws/awsproto"
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity"
+	"github.com/berth-registry/berth/ledger"
 	"github.com/berth-registry/berth/registry"
 	"github.com/berth-registry/berth/trail"
 )
@@ -42,13 +44,14 @@ type Service struct {
 	registry *registry.Registry
 	trail    *trail.Trail
 	history  History
+	ledger   *ledger.Ledger
 	gate     *gate.Gate
 	home     arn.Account
 }
 
 // New makes the front end. home is the account that keeps the others.
-func New(id *identity.Identity, r *registry.Registry, t *trail.Trail, h History, g *gate.Gate, home arn.Account) *Service {
-	return &Service{id, r, t, h, g, home}
+func New(id *identity.Identity, r *registry.Registry, t *trail.Trail, h History, l *ledger.Ledger, g *gate.Gate, home arn.Account) *Service {
+	return &Service{id, r, t, h, l, g, home}
 }
 
 // Handler serves the API.
@@ -68,8 +71,8 @@ func naming(_, field string) string {
 
 // Operations lists the operations, for tests and documentation.
 func Operations() []string {
-	return []string{"CloseAccount", "CreateAccount", "DescribeImageOrigin", "DescribeRepositoryOrigin", "Explain", "ListAccounts", "ListDenials", "ListEvents",
-		"ReviewRoles"}
+	return []string{"AssumeAccount", "CloseAccount", "CreateAccount", "CreateAccountKey", "DeleteDeclarations", "DescribeImageOrigin", "DescribeRepositoryOrigin", "Explain", "ListAccounts", "ListDeclarations", "ListDenials", "ListEvents",
+		"PutDeclarations", "ReviewRoles"}
 }
 
 func (s *Service) do(ctx context.Context, service, op, resource string, readOnly bool, act func(context.Context) error) error {
@@ -83,6 +86,7 @@ func exception(err error) error {
 	var (
 		e      *identity.Error
 		r      *registry.Error
+		l      *ledger.Error
 		denied *gate.Denied
 	)
 	switch {
@@ -92,102 +96,14 @@ func exception(err error) error {
 		return &smithy.GenericAPIError{Code: string(e.Code), Message: e.Message}
 	case errors.As(err, &r):
 		return &smithy.GenericAPIError{Code: string(r.Code), Message: r.Message}
+	case errors.As(err, &l):
+		return &smithy.GenericAPIError{Code: string(l.Code), Message: l.Message}
 	}
 	return err
 }
 
 func invalid(format string, args ...any) error {
 	return &smithy.GenericAPIError{Code: "ValidationError", Message: fmt.Sprintf(format, args...)}
-}
-
-// Account is an account of the deployment.
-type Account struct {
-	ID        string
-	Name      string
-	Alias     string
-	CreatedAt time.Time
-	ClosedAt  *time.Time
-}
-
-// CreateAccountInput asks for an account; without an id one is made up.
-type CreateAccountInput struct {
-	ID   *string
-	Name *string
-}
-
-// CreateAccountOutput holds the account and its root's key, shown this once.
-type CreateAccountOutput struct {
-	Account         *Account
-	AccessKeyID     *string
-	SecretAccessKey *string
-}
-
-func (s *Service) accountARN(id string) string {
-	return arn.ARN{Service: SigningName, Account: s.home, Resource: "account/" + id}.String()
-}
-
-// CreateAccount makes an account.
-func (s *Service) CreateAccount(ctx context.Context, in *CreateAccountInput, _ ...options) (*CreateAccountOutput, error) {
-	if in.Name == nil {
-		return nil, invalid("an account needs a name")
-	}
-	id := arn.Account("")
-	if in.ID != nil {
-		if id = arn.Account(*in.ID); !id.Valid() {
-			return nil, invalid("the account id must have 12 digits")
-		}
-	}
-	out := &CreateAccountOutput{}
-	return out, s.do(ctx, SigningName, "CreateAccount", s.accountARN("*"), false, func(ctx context.Context) error {
-		id, c, err := s.identity.CreateAccount(ctx, id, *in.Name)
-		if err != nil {
-			return err
-		}
-		secret := c.Secret.Reveal()
-		out.Account, out.AccessKeyID, out.SecretAccessKey = &Account{ID: string(id), Name: *in.Name, CreatedAt: time.Now().UTC()}, &c.AccessKeyID, &secret
-		return nil
-	})
-}
-
-// ListAccountsInput asks for all accounts.
-type ListAccountsInput struct{}
-
-// ListAccountsOutput holds them in order of id.
-type ListAccountsOutput struct{ Accounts []Account }
-
-// ListAccounts lists the accounts.
-func (s *Service) ListAccounts(ctx context.Context, _ *ListAccountsInput, _ ...options) (*ListAccountsOutput, error) {
-	out := &ListAccountsOutput{Accounts: []Account{}}
-	return out, s.do(ctx, SigningName, "ListAccounts", s.accountARN("*"), true, func(ctx context.Context) error {
-		list, err := s.identity.Accounts(ctx)
-		for _, a := range list {
-			info := Account{ID: string(a.ID), Name: a.Name, Alias: a.Alias, CreatedAt: a.CreatedAt}
-			if !a.ClosedAt.IsZero() {
-				info.ClosedAt = &a.ClosedAt
-			}
-			out.Accounts = append(out.Accounts, info)
-		}
-		return err
-	})
-}
-
-// CloseAccountInput names the account to close.
-type CloseAccountInput struct{ ID *string }
-
-// CloseAccountOutput is empty.
-type CloseAccountOutput struct{}
-
-// CloseAccount ends every credential of an account. What it owns stays.
-func (s *Service) CloseAccount(ctx context.Context, in *CloseAccountInput, _ ...options) (*CloseAccountOutput, error) {
-	if in.ID == nil || !arn.Account(*in.ID).Valid() {
-		return nil, invalid("the account id must have 12 digits")
-	}
-	return &CloseAccountOutput{}, s.do(ctx, SigningName, "CloseAccount", s.accountARN(*in.ID), false, func(ctx context.Context) error {
-		if *in.ID == string(s.home) {
-			return invalid("account %s is the one that keeps the others; it cannot be closed", s.home)
-		}
-		return s.identity.CloseAccount(ctx, arn.Account(*in.ID))
-	})
 }
 
 // ExplainInput names a call of the past by its request id, or a call that is

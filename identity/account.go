@@ -23,6 +23,16 @@ type AccountInfo struct {
 // CreateAccount makes an account, with a new id when none is given, and its
 // root's key: ValidationError, EntityAlreadyExists.
 func (id *Identity) CreateAccount(ctx context.Context, account arn.Account, name string) (arn.Account, Credentials, error) {
+	return id.createAccount(ctx, account, name, true)
+}
+
+// CreateAccountWithoutKey is CreateAccount for an account that nobody signs in to yet.
+func (id *Identity) CreateAccountWithoutKey(ctx context.Context, account arn.Account, name string) (arn.Account, error) {
+	account, _, err := id.createAccount(ctx, account, name, false)
+	return account, err
+}
+
+func (id *Identity) createAccount(ctx context.Context, account arn.Account, name string, key bool) (arn.Account, Credentials, error) {
 	fresh := account == ""
 	if !fresh && !account.Valid() {
 		return "", Credentials{}, fail(ValidationError, "The account id must have 12 digits")
@@ -34,7 +44,10 @@ func (id *Identity) CreateAccount(ctx context.Context, account arn.Account, name
 		if fresh {
 			account = arn.Account(fmt.Sprintf("%012d", 100_000_000_000+rand.Int64N(900_000_000_000)))
 		}
-		c := Credentials{AccessKeyID: newKeyID("AKIA"), Secret: newSecret()}
+		var c Credentials
+		if key {
+			c = Credentials{AccessKeyID: newKeyID("AKIA"), Secret: newSecret()}
+		}
 		err := id.insertAccount(ctx, arn.Root(account), name, c)
 		switch {
 		case errors.Is(err, sqldb.ErrUnique) && fresh:
@@ -45,6 +58,34 @@ func (id *Identity) CreateAccount(ctx context.Context, account arn.Account, name
 		id.forget()
 		return account, c, storage(err)
 	}
+}
+
+// CreateRootKey makes a further key of an account's root: NoSuchEntity,
+// LimitExceeded.
+func (id *Identity) CreateRootKey(ctx context.Context, account arn.Account) (Credentials, error) {
+	if err := id.mustBeOpen(ctx, account); err != nil {
+		return Credentials{}, err
+	}
+	c, _, err := id.CreateKey(ctx, account, "")
+	return c, err
+}
+
+// AccountSession makes temporary credentials of an account's root, for those who keep
+// the accounts: NoSuchEntity.
+func (id *Identity) AccountSession(ctx context.Context, account arn.Account, life time.Duration) (Credentials, error) {
+	if err := id.mustBeOpen(ctx, account); err != nil {
+		return Credentials{}, err
+	}
+	root := arn.Root(account)
+	return id.issue(ctx, &Session{Principal: root, EntityID: root.ID}, life)
+}
+
+func (id *Identity) mustBeOpen(ctx context.Context, account arn.Account) error {
+	open, err := id.accountOpen(ctx, account)
+	if err == nil && !open {
+		return fail(NoSuchEntity, "There is no open account %s.", account)
+	}
+	return storage(err)
 }
 
 // Accounts lists the accounts in order of id.

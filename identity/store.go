@@ -15,6 +15,9 @@ func (id *Identity) insertAccount(ctx context.Context, root arn.Principal, name 
 		if _, err := tx.Exec("insert into accounts (account, name, created_at) values ($1, $2, $3)", root.Account, name, now); err != nil {
 			return err
 		}
+		if c.AccessKeyID == "" {
+			return nil
+		}
 		return id.insertKey(tx, root, c, id.now())
 	})
 }

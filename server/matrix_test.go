@@ -308,7 +308,7 @@ func TestIdentityMatrix(t *testing.T) {
 	for _, action := range append(berthapi.Operations(), "Nothing") {
 		p.may(`{"Effect":"Allow","Action":"berth:` + action + `","Resource":"*"}`)
 		for _, op := range berthapi.Operations() {
-			body := `{"name":"x","id":"999999999999","requestId":"none","repositoryName":"present","reference":"none"}`
+			body := `{"name":"x","id":"999999999999","requestId":"none","repositoryName":"present","reference":"none","source":"none"}`
 			needs := "berth:" + op
 			switch op {
 			case "ListDenials":

@@ -43,6 +43,7 @@ import (
 	"github.com/berth-registry/berth/identity/webtoken"
 	"github.com/berth-registry/berth/internal/egress"
 	"github.com/berth-registry/berth/internal/vfs"
+	"github.com/berth-registry/berth/ledger"
 	"github.com/berth-registry/berth/logs"
 	"github.com/berth-registry/berth/oci"
 	"github.com/berth-registry/berth/registry"
@@ -72,6 +73,7 @@ type Server struct {
 	trail            *trail.Trail
 	outbox           *event.Outbox
 	logs             *logs.Logs
+	ledger           *ledger.Ledger
 	functions        *function.Functions
 	bus              *bus.Bus
 	box              *worker.Box
@@ -135,6 +137,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.identity = identity.New(s.db, master, identity.Options{Guards: guards{s}, Log: s.log,
 		Keys: webtoken.NewKeySets(egress.New(egress.Options{Trusted: trusted}), keys, nil)})
+	s.ledger = ledger.New(s.db, master, nil)
 	if err := s.bootstrap(ctx); err != nil {
 		return err
 	}
@@ -165,7 +168,7 @@ func (s *Server) fronts() {
 		ecrapi.SigningName:    ecrapi.New(s.registry, s.identity, g, s.hosts).Handler(),
 		iamapi.SigningName:    iamapi.New(s.identity, g, warn).Handler(),
 		stsapi.SigningName:    stsapi.New(s.identity, g, refused).Handler(),
-		berthapi.SigningName:  berthapi.New(s.identity, s.registry, s.trail, history{s}, g, s.cfg.Account).Handler(),
+		berthapi.SigningName:  berthapi.New(s.identity, s.registry, s.trail, history{s}, s.ledger, g, s.cfg.Account).Handler(),
 		trailapi.SigningName:  trailapi.New(s.trail, g).Handler(),
 		eventsapi.SigningName: eventsapi.New(s.bus, g).Handler(),
 		lambdaapi.SigningName: lambdaapi.New(s.functions, g, function.DefaultConcurrency).Handler(),
@@ -199,7 +202,7 @@ func (s *Server) openStorage(ctx context.Context) error {
 		return err
 	}
 	for plane, files := range map[string]fs.FS{"identity": identity.Migrations(), "registry": registry.Migrations(), "trail": trail.Migrations(),
-		"event": event.Migrations(), "bus": bus.Migrations(), "function": function.Migrations(), "logs": logs.Migrations()} {
+		"event": event.Migrations(), "bus": bus.Migrations(), "function": function.Migrations(), "logs": logs.Migrations(), "ledger": ledger.Migrations()} {
 		if err := s.db.Migrate(ctx, plane, files); err != nil {
 			return err
 		}

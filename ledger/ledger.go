@@ -1,0 +1,256 @@
+// Package ledger remembers which file declares which repository, role, template and
+// so on, and what it said of it when it was last applied.
+//
+// It keeps two files from declaring one thing, tells what a file no longer declares,
+// and tells a change in a file from a change behind its back. It reads no files,
+// compares nothing and changes nothing but its own table: package declare does.
+package ledger
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/secret"
+	"github.com/berth-registry/berth/sqldb"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrations holds the plane's schema for sqldb.Migrate.
+func Migrations() fs.FS { return migrations }
+
+// Code is what went wrong. The set is closed.
+type Code string
+
+// The codes.
+const (
+	Invalid  Code = "ValidationError"
+	Conflict Code = "DeclaredElsewhereException"
+)
+
+// Codes lists every code.
+func Codes() []Code { return []Code{Invalid, Conflict} }
+
+// Error is a refusal, with a text for the caller.
+type Error struct {
+	Code    Code
+	Message string
+}
+
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
+
+// ErrorCode and ErrorMessage are what a record of the call says.
+func (e *Error) ErrorCode() string { return string(e.Code) }
+
+// ErrorMessage is the text for the caller.
+func (e *Error) ErrorMessage() string { return e.Message }
+
+// CodeOf returns the code of an error of this package, or "".
+func CodeOf(err error) Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+func fail(c Code, format string, args ...any) error {
+	return &Error{Code: c, Message: fmt.Sprintf(format, args...)}
+}
+
+// Kind is what sort of thing is declared.
+type Kind string
+
+// The kinds. Providers are shared by the files that declare them; the others have one
+// file each. Roles and providers belong to an account, not to a region.
+const (
+	Repository     Kind = "repository"
+	Role           Kind = "role"
+	Provider       Kind = "oidc-provider"
+	Template       Kind = "creation-template"
+	RegistryPolicy Kind = "registry-policy"
+)
+
+// kinds says which are shared, and which belong to a region.
+var kinds = map[Kind]struct{ shared, regional bool }{Repository: {false, true}, Role: {}, Provider: {true, false}, Template: {false, true}, RegistryPolicy: {false, true}}
+
+// Entry is one declaration.
+type Entry struct {
+	Kind Kind
+	Name string
+	// Source names the file, Module the block in it, Line where it stands.
+	Source string
+	Module string
+	Line   int
+	// Spec is what was declared, by field. Long values are kept as digests.
+	Spec map[string]string
+	// Pending says that it is being applied, or was when something failed.
+	Pending bool
+	// Adopted says that the thing was there before it was declared.
+	Adopted   bool
+	ChangedAt time.Time
+}
+
+// Key names an entry of a source.
+type Key struct {
+	Kind Kind
+	Name string
+}
+
+// Limits of a call and of an entry.
+const (
+	MaxEntries = 1000
+	maxName    = 512
+	maxSpec    = 64 << 10
+	maxTold    = 20 // conflicts that an error names
+)
+
+// Ledger is the plane.
+type Ledger struct {
+	db    *sqldb.DB
+	pages *secret.Box
+	now   func() time.Time
+}
+
+// New makes the plane. The clock is time.Now when nil.
+func New(db *sqldb.DB, master *secret.Master, now func() time.Time) *Ledger {
+	if now == nil {
+		now = time.Now
+	}
+	return &Ledger{db, master.Box("ledger pages"), now}
+}
+
+// slot is where an entry stands beside others of its name.
+func (e *Entry) slot() string {
+	if kinds[e.Kind].shared {
+		return e.Source
+	}
+	return ""
+}
+
+func (e *Entry) check(p arn.Place) error {
+	k, known := kinds[e.Kind]
+	size := 0
+	for f, v := range e.Spec {
+		size += len(f) + len(v)
+	}
+	switch {
+	case !known:
+		return fail(Invalid, "%.50q is no kind of thing that can be declared", e.Kind)
+	case k.regional != (p.Region != ""):
+		return fail(Invalid, "a %s is declared with a region only if it belongs to one", e.Kind)
+	case e.Kind != RegistryPolicy && e.Name == "" || len(e.Name) > maxName || !text(e.Name):
+		return fail(Invalid, "the name of a %s must have between 1 and %d printable characters", e.Kind, maxName)
+	case e.Source == "" || len(e.Source) > maxName || !text(e.Source):
+		return fail(Invalid, "the source must have between 1 and %d printable characters", maxName)
+	case len(e.Module) > maxName || !text(e.Module) || e.Line < 0:
+		return fail(Invalid, "the module's name must have at most %d printable characters, and the line must not be negative", maxName)
+	case size > maxSpec:
+		return fail(Invalid, "what is declared of %s %.100q is longer than %d bytes", e.Kind, e.Name, maxSpec)
+	}
+	return nil
+}
+
+func text(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
+// Put writes entries of one account and region, all or none: Conflict when another
+// source has one of them, unless it is in from, whose entries of these names end.
+func (l *Ledger) Put(ctx context.Context, p arn.Place, entries []Entry, from ...string) error {
+	if len(entries) > MaxEntries {
+		return fail(Invalid, "at most %d entries can be written at a time", MaxEntries)
+	}
+	for i := range entries {
+		if err := entries[i].check(p); err != nil {
+			return err
+		}
+	}
+	return l.db.Write(ctx, func(tx *sqldb.Tx) error {
+		var taken []string
+		for i := range entries {
+			e := &entries[i]
+			for _, source := range from {
+				if source == e.Source {
+					continue
+				}
+				if err := deleteEntry(tx, p, source, Key{e.Kind, e.Name}); err != nil {
+					return err
+				}
+			}
+			n, err := upsertEntry(tx, p, e, l.now())
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				continue
+			}
+			if owner, err := readOwner(tx, p, e); err != nil {
+				return err
+			} else if len(taken) < maxTold {
+				taken = append(taken, fmt.Sprintf("%s %s is declared by %s", e.Kind, e.Name, owner.Where()))
+			}
+		}
+		if taken != nil {
+			return fail(Conflict, "%s", strings.Join(taken, "; "))
+		}
+		return nil
+	})
+}
+
+// Where names the place of a declaration for people.
+func (e *Entry) Where() string {
+	s := e.Source
+	if e.Line > 0 {
+		s = fmt.Sprintf("%s:%d", s, e.Line)
+	}
+	if e.Module != "" {
+		s += fmt.Sprintf(" (module %q)", e.Module)
+	}
+	return s
+}
+
+// Delete removes entries of a source. Those that are not there are no error.
+func (l *Ledger) Delete(ctx context.Context, p arn.Place, source string, keys []Key) error {
+	if len(keys) > MaxEntries {
+		return fail(Invalid, "at most %d entries can be removed at a time", MaxEntries)
+	}
+	return l.db.Write(ctx, func(tx *sqldb.Tx) error {
+		for _, k := range keys {
+			if err := deleteEntry(tx, p, source, k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Find returns the entries of one thing: none, one, or for shared things one a source.
+func (l *Ledger) Find(ctx context.Context, p arn.Place, k Key) ([]Entry, error) {
+	return l.entriesOf(ctx, p, k)
+}
+
+// List returns entries of an account and region, of one source if it is given, in
+// order of kind and name, from a page token on; next is "" at the end.
+func (l *Ledger) List(ctx context.Context, p arn.Place, source, token string, limit int) (list []Entry, next string, err error) {
+	after := [3]string{}
+	binding := fmt.Sprintf("%s/%s/%s", p.Account, p.Region, source)
+	if l.pages.Untoken(binding, token, &after) != nil {
+		return nil, "", fail(Invalid, "the page token is not of this list")
+	}
+	list, err = l.listEntries(ctx, p, source, after, limit+1)
+	if err != nil || len(list) <= limit {
+		return list, "", err
+	}
+	list = list[:limit]
+	e := &list[limit-1]
+	return list, l.pages.Token(binding, [3]string{string(e.Kind), e.Name, e.slot()}), nil
+}
