@@ -5,50 +5,14 @@ import (
 	"strings"
 
 	"github.com/berth-registry/berth/internal/digest"
+	"github.com/berth-registry/berth/registry/name"
 )
 
 // NamePattern is ECR's rule for repository names, as its errors print it.
-const NamePattern = `(?:[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*/)*[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
+const NamePattern = name.Pattern
 
-const maxName = 256
-
-// ValidName reports whether s may name a repository: 2 to 256 characters of
-// NamePattern. It is the pattern's automaton by hand, linear and without
-// allocation, since every request passes it.
-func ValidName(s string) bool { return len(s) >= 2 && len(s) <= maxName && nameShape(s) }
-
-func nameShape(s string) bool {
-	for component := range strings.SplitSeq(s, "/") {
-		if !validComponent(component) {
-			return false
-		}
-	}
-	return true
-}
-
-func validComponent(s string) bool {
-	if s == "" || !alnum(s[0]) || !alnum(s[len(s)-1]) {
-		return false
-	}
-	for i := 0; i < len(s); {
-		if alnum(s[i]) {
-			i++
-			continue
-		}
-		start := i
-		for !alnum(s[i]) { // ends: the last character is one
-			i++
-		}
-		switch sep := s[start:i]; {
-		case sep == ".", sep == "_", sep == "__", strings.Trim(sep, "-") == "":
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-func alnum(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
+// ValidName reports whether s may name a repository.
+func ValidName(s string) bool { return name.Valid(s) }
 
 // ValidTag reports whether s may be pushed as a tag (OCI distribution spec,
 // "Pulling manifests").
@@ -67,25 +31,15 @@ func ValidTag(s string) bool {
 }
 
 // CheckName returns the error of the API for a name that is none.
-func CheckName(name string) error {
-	if ValidName(name) {
+func CheckName(s string) error {
+	if name.Valid(s) {
 		return nil
 	}
 	why := "must satisfy regular expression '" + NamePattern + "'"
-	if len(name) < 2 || len(name) > maxName {
-		why = fmt.Sprintf("must have between 2 and %d characters", maxName)
+	if len(s) < 2 || len(s) > name.Max {
+		why = fmt.Sprintf("must have between 2 and %d characters", name.Max)
 	}
 	return &Error{Code: NameInvalid, Message: constraint("repositoryName", "%s", why).Message}
-}
-
-// validPrefix is the rule for the prefix of a creation template: ROOT, or the
-// beginning of names, with or without a final slash.
-func validPrefix(s string) bool {
-	if s == "ROOT" {
-		return true
-	}
-	s = strings.TrimSuffix(s, "/")
-	return len(s) >= 1 && len(s) <= maxName && nameShape(s)
 }
 
 // ImageID names an image by digest, by tag, or by both when they must agree.

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-registry/berth/identity/policy"
 	"github.com/berth-registry/berth/internal/wildcard"
 	"github.com/berth-registry/berth/registry/lifecycle"
+	"github.com/berth-registry/berth/registry/name"
 	"github.com/berth-registry/berth/sqldb"
 )
 
@@ -162,7 +163,7 @@ func (r *Registry) PutScanConfiguration(ctx context.Context, p arn.Place, c Scan
 			return fail(Validation, "Invalid parameter at 'repositoryFilters' failed to satisfy constraint: 'Member must have length less than or equal to 100'")
 		}
 		for _, f := range rule.Filters {
-			if f.Type != "WILDCARD" || len(f.Filter) == 0 || len(f.Filter) > maxName || !filterPattern.MatchString(f.Filter) {
+			if f.Type != "WILDCARD" || len(f.Filter) == 0 || len(f.Filter) > name.Max || !filterPattern.MatchString(f.Filter) {
 				return fail(Validation, "Invalid parameter at 'repositoryFilters' failed to satisfy constraint: 'filter %q of type %q is not a WILDCARD filter'", f.Filter, f.Type)
 			}
 		}

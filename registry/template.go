@@ -12,6 +12,7 @@ import (
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity/policy"
+	"github.com/berth-registry/berth/registry/name"
 	"github.com/berth-registry/berth/sqldb"
 )
 
@@ -48,7 +49,7 @@ var rolePattern = regexp.MustCompile(`^arn:aws(-[a-z-]+)?:iam::[0-9]{12}:role/[A
 func (r *Registry) check(t *Template) error {
 	var err error
 	switch {
-	case !validPrefix(t.Prefix):
+	case !name.ValidPrefix(t.Prefix):
 		return constraint("prefix", "must satisfy regular expression '((?:%s)/?|ROOT)'", NamePattern)
 	case len(t.Description) > 256:
 		return constraint("description", "Member must have length less than or equal to 256")
@@ -177,7 +178,7 @@ func (r *Registry) MatchTemplate(ctx context.Context, p arn.Place, name, cause s
 	return match(all, name, cause), nil
 }
 
-func match(all []*Template, name, cause string) *Template {
+func match(all []*Template, repository, cause string) *Template {
 	var best *Template
 	length := -1
 	for _, t := range all {
@@ -186,9 +187,9 @@ func match(all []*Template, name, cause string) *Template {
 		}
 		prefix := strings.TrimSuffix(t.Prefix, "/") + "/"
 		n := len(prefix)
-		if t.Prefix == "ROOT" {
+		if t.Prefix == name.Root {
 			n = 0
-		} else if !strings.HasPrefix(name, prefix) {
+		} else if !strings.HasPrefix(repository, prefix) {
 			continue
 		}
 		if n > length {
