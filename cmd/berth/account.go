@@ -4,6 +4,7 @@ import "fmt"
 
 type accountCmd struct {
 	Create accountCreateCmd `cmd:"" help:"Make an account and print its root's key."`
+	Key    accountKeyCmd    `cmd:"" help:"Make a further key of an account's root and print it."`
 	List   accountListCmd   `cmd:"" help:"List the accounts."`
 	Close  accountCloseCmd  `cmd:"" help:"End every credential of an account. What it owns stays."`
 }
@@ -44,9 +45,45 @@ func (c *accountCreateCmd) Run(e *env) error {
 	if c.Output == "json" {
 		return printJSON(e.out, reply)
 	}
-	_, err = fmt.Fprintf(e.out, "# Account %s (%s). These are its root's keys; they are not shown again.\nexport AWS_ENDPOINT_URL=%s\nexport AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\nexport AWS_REGION=%s\n",
-		out.Account.ID, out.Account.Name, api.server.Endpoint, out.AccessKeyID, out.SecretAccessKey, api.server.Region)
+	return printKeys(e, api, fmt.Sprintf("%s (%s)", out.Account.ID, out.Account.Name), out.AccessKeyID, out.SecretAccessKey)
+}
+
+// printKeys prints an account's keys as lines to eval.
+func printKeys(e *env, api *client, account, keyID, secretKey string) error {
+	_, err := fmt.Fprintf(e.out, "# Account %s. These are its root's keys; they are not shown again.\nunset AWS_SESSION_TOKEN\nexport AWS_ENDPOINT_URL=%s\nexport AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\nexport AWS_REGION=%s\n",
+		account, api.server.Endpoint, keyID, secretKey, api.server.Region)
 	return err
+}
+
+type accountKeyCmd struct {
+	remote
+	ID     string `arg:"" help:"12 digits."`
+	Output string `enum:"shell,json" default:"shell" help:"shell (lines to eval) or json."`
+}
+
+func (accountKeyCmd) Help() string {
+	return `For accounts that berth apply has made, which have no key, and for new keys in place of old ones. A root has two keys at
+most; aws iam delete-access-key removes one.
+
+Example:
+  eval "$(berth account key 931827427725)"`
+}
+
+// Run makes a key.
+func (c *accountKeyCmd) Run(e *env) error {
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	var out struct{ AccessKeyID, SecretAccessKey string }
+	reply, err := api.call(e.ctx, "CreateAccountKey", map[string]any{"id": c.ID}, &out)
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		return printJSON(e.out, reply)
+	}
+	return printKeys(e, api, c.ID, out.AccessKeyID, out.SecretAccessKey)
 }
 
 type accountListCmd struct {

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
 
 	"github.com/berth-registry/berth/berthapi"
 	"github.com/berth-registry/berth/identity"
@@ -95,13 +95,18 @@ func (c *client) call(ctx context.Context, op string, in map[string]any, out any
 		if json.Unmarshal(reply, &e) != nil || e.Message == "" {
 			return nil, fmt.Errorf("the server at %s answered %s", c.server.Endpoint, resp.Status)
 		}
-		return nil, errors.New(e.Message)
+		return nil, &apiError{smithy.GenericAPIError{Code: e.Type, Message: e.Message}}
 	}
 	if out != nil {
 		err = json.Unmarshal(reply, out)
 	}
 	return reply, err
 }
+
+// apiError is a refusal of Berth's own API. It prints as its text alone.
+type apiError struct{ smithy.GenericAPIError }
+
+func (e *apiError) Error() string { return e.Message }
 
 // unixTime is a time as the API writes it.
 type unixTime float64

@@ -96,6 +96,7 @@ func (c *loginCmd) Run(e *env) error {
 // httpClient makes a client that trusts a server's own CA.
 func httpClient(r *server.Runtime) (*http.Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 32 // apply asks many things at a time
 	if r.CA != "" {
 		pem, err := os.ReadFile(r.CA)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/berth-registry/berth/declare/config"
 	"github.com/berth-registry/berth/function/worker"
 )
 
@@ -58,6 +59,11 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the registry."`
 	Env     envCmd     `cmd:"" help:"Print what AWS clients need in their environment."`
 	Login   loginCmd   `cmd:"" help:"Log docker, podman and skopeo in, without the AWS CLI."`
+	Plan    planCmd    `cmd:"" help:"Show what declared repositories would change."`
+	Apply   applyCmd   `cmd:"" help:"Make repositories, access and roles as files declare them."`
+	Destroy destroyCmd `cmd:"" help:"Delete what files declare."`
+	Import  importCmd  `cmd:"" help:"Write files that declare what a registry has."`
+	Export  exportCmd  `cmd:"" help:"Make an account of AWS, or another Berth, like this registry."`
 	Account accountCmd `cmd:"" help:"Make, list and close accounts."`
 	Explain explainCmd `cmd:"" help:"Tell why a call was denied or allowed, or would be."`
 	Events  eventsCmd  `cmd:"" help:"Show and export the records of API calls."`
@@ -74,7 +80,7 @@ Start here:
   eval "$(berth env)"          # in a second terminal
   berth login && docker push localhost:5100/team/app:1.0
 
-Exit codes: 0 success, 1 failure, 2 wrong usage, 3 explained and denied.`
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 explained and denied. berth plan: 0 no changes, 2 changes, 1 else.`
 
 // exitError ends the command with a code without printing anything more.
 type exitError int
@@ -101,6 +107,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	}
 	if err != nil {
 		fmt.Fprintf(errOut, "berth: %v\nRun 'berth --help', or 'berth COMMAND --help' for a command's flags and an example.\n", err)
+		if args[0] == "plan" { // whose 2 says that there are changes
+			return 1
+		}
 		return 2
 	}
 	err = k.Run(&env{ctx, in, out, errOut})
@@ -109,6 +118,11 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	case errors.As(err, &exit):
 		return int(exit)
 	case err != nil:
+		var problems config.Problems
+		if errors.As(err, &problems) { // each line has its place
+			fmt.Fprintln(errOut, err)
+			return 1
+		}
 		fmt.Fprintln(errOut, "berth:", err)
 		return 1
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/hashicorp/hcl/v2/hclwrite"
 	"golang.org/x/tools/txtar"
 
 	"github.com/berth-registry/berth/declare/config"
@@ -183,6 +184,9 @@ func TestRoundTrip(t *testing.T) {
 		dir := t.TempDir()
 		modules := []*config.Module{full, {Name: "second", Repositories: []config.Named{{Name: "other"}}}}
 		text := write(modules)
+		if formatted := string(hclwrite.Format([]byte(text))); name == "a.tf" && formatted != text {
+			t.Errorf("terraform fmt would change it:\n%s", cmp.Diff(text, formatted))
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -8,9 +8,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
-	"github.com/hashicorp/hcl/v2/hclwrite"
-	"github.com/zclconf/go-cty/cty"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -26,19 +26,39 @@ func HCL(modules []*Module) string {
 			b.WriteByte('\n')
 		}
 		fmt.Fprintf(&b, "module %s {\n  source = %s\n", quoted(m.Name), quoted(Source))
-		tall := true
-		for _, f := range m.fields() {
-			var v bytes.Buffer
-			f.val.hcl(&v, "  ")
-			if now := bytes.ContainsRune(v.Bytes(), '\n'); now || tall { // tall values stand apart
-				b.WriteByte('\n')
-				tall = now
-			}
-			b.WriteString("  " + f.key + " = " + v.String() + "\n")
-		}
+		attributes(&b, m.fields(), "  ", true)
 		b.WriteString("}\n")
 	}
-	return string(hclwrite.Format(b.Bytes()))
+	return b.String()
+}
+
+// attributes writes keys and values with the equals signs of neighbours under each other,
+// as terraform fmt does. Tall values stand apart if they shall.
+func attributes(b *bytes.Buffer, fields []field, indent string, apart bool) {
+	keys, values := make([]string, len(fields)), make([]string, len(fields))
+	tall := func(i int) bool { return i < 0 || i == len(fields) || strings.Contains(values[i], "\n") }
+	for i, f := range fields {
+		var v bytes.Buffer
+		f.val.hcl(&v, indent)
+		if keys[i], values[i] = f.key, v.String(); !bareKey.MatchString(f.key) {
+			keys[i] = quoted(f.key)
+		}
+	}
+	for i := range fields {
+		if apart && (tall(i) || tall(i-1)) {
+			b.WriteByte('\n')
+		}
+		width := 0
+		if !tall(i) {
+			for j := i; !tall(j); j-- {
+				width = max(width, utf8.RuneCountInString(keys[j]))
+			}
+			for j := i; !tall(j); j++ {
+				width = max(width, utf8.RuneCountInString(keys[j]))
+			}
+		}
+		fmt.Fprintf(b, "%s%-*s = %s\n", indent, width, keys[i], values[i])
+	}
 }
 
 // YAML writes blocks as a YAML file.
@@ -214,8 +234,34 @@ func policyOrder(m map[string]any) []string {
 
 var bareKey = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_-]*$`)
 
+// quoted writes a string in quotes, with what templates would take for theirs escaped.
 func quoted(s string) string {
-	return strings.TrimSpace(string(hclwrite.TokensForValue(cty.StringVal(s)).Bytes()))
+	var b strings.Builder
+	b.WriteByte('"')
+	for i, c := range s {
+		switch {
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(c)
+		case c == '\n':
+			b.WriteString(`\n`)
+		case c == '\r':
+			b.WriteString(`\r`)
+		case c == '\t':
+			b.WriteString(`\t`)
+		case (c == '$' || c == '%') && strings.HasPrefix(s[i+1:], "{"):
+			b.WriteRune(c)
+			b.WriteRune(c)
+		case !unicode.IsPrint(c) && c > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, c)
+		case !unicode.IsPrint(c):
+			fmt.Fprintf(&b, `\u%04x`, c)
+		default:
+			b.WriteRune(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
 }
 
 func (n *node) hcl(b *bytes.Buffer, indent string) {
@@ -254,15 +300,7 @@ func (n *node) hcl(b *bytes.Buffer, indent string) {
 		b.WriteString(indent + "]")
 	case object:
 		b.WriteString("{\n")
-		for _, f := range n.fields {
-			key := f.key
-			if !bareKey.MatchString(key) {
-				key = quoted(key)
-			}
-			b.WriteString(deeper + key + " = ")
-			f.val.hcl(b, deeper)
-			b.WriteByte('\n')
-		}
+		attributes(b, n.fields, deeper, false)
 		b.WriteString(indent + "}")
 	}
 }
