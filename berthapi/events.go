@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/gate"
+	"github.com/berth-registry/berth/ledger"
 	"github.com/berth-registry/berth/registry"
 	"github.com/berth-registry/berth/trail"
 )
@@ -79,7 +80,7 @@ func (s *Service) ListEvents(ctx context.Context, in *ListEventsInput, _ ...opti
 // Step is one thing that led to a repository.
 type Step struct {
 	At   time.Time
-	What string // push, event, delivery, run, log or created
+	What string // push, event, delivery, run, log, created or declared
 	Text string
 	// ID names it: a request, an event, a delivery, a run, or a log stream.
 	ID string
@@ -122,7 +123,14 @@ func (s *Service) DescribeRepositoryOrigin(ctx context.Context, in *DescribeRepo
 			return err
 		}
 		steps, err := s.history.Steps(ctx, place, out.Origin)
+		if err != nil {
+			return err
+		}
 		out.Steps = append(out.Steps, steps...)
+		declared, err := s.ledger.Find(ctx, place, ledger.Key{Kind: ledger.Repository, Name: *in.RepositoryName})
+		for i := range declared {
+			out.Steps = append(out.Steps, Step{At: declared[i].ChangedAt, What: "declared", Text: "by " + declared[i].Where()})
+		}
 		return err
 	})
 }

@@ -35,8 +35,9 @@ func (e *failures) err() error {
 
 // plain takes away what SDK clients put around an API's error.
 func plain(err error) error {
+	var op *smithy.OperationError
 	var api smithy.APIError
-	if errors.As(err, &api) {
+	if errors.As(err, &op) && errors.As(err, &api) {
 		return fmt.Errorf("%s: %s", api.ErrorCode(), api.ErrorMessage())
 	}
 	return err
