@@ -36,23 +36,29 @@ func TestTerraform(t *testing.T) {
 		fmt.Println("terraform with its AWS provider is not on this machine: TestTerraform did not run")
 		t.Skip("no terraform with an AWS provider")
 	}
-	for name, use := range map[string]func(*testing.T, *berthtest.Server){"identity": func(*testing.T, *berthtest.Server) {}, "create-on-push": pushToModule} {
+	nothing := func(*testing.T, *terraformed) {}
+	for name, use := range map[string]func(*testing.T, *terraformed){"identity": nothing, "create-on-push": pushToModule, "ecr-repos": sameAsNative} {
 		t.Run(name, func(t *testing.T) {
-			s := berthtest.Start(t, filepath.Join(t.TempDir(), "data"))
-			terraform := configuration(t, s, plugins, name)
-			terraform(0, "init", "-input=false")
-			terraform(0, "apply", "-auto-approve", "-input=false")
-			use(t, s)
-			terraform(0, "plan", "-detailed-exitcode", "-input=false")
-			terraform(0, "destroy", "-auto-approve", "-input=false")
-			nothingLeft(t, s)
+			c := configuration(t, berthtest.Start(t, filepath.Join(t.TempDir(), "data")), plugins, name)
+			c.run(0, "init", "-input=false")
+			c.run(0, "apply", "-auto-approve", "-input=false")
+			use(t, c)
+			c.run(0, "plan", "-detailed-exitcode", "-input=false")
+			c.run(0, "destroy", "-auto-approve", "-input=false")
+			nothingLeft(t, c.server)
 		})
 	}
 }
 
-// configuration prepares a directory with a configuration and the modules of ours, and
-// returns how to run terraform there, given the exit status to expect.
-func configuration(t *testing.T, s *berthtest.Server, plugins, name string) func(want int, args ...string) {
+// terraformed is a server and a configuration that is applied to it.
+type terraformed struct {
+	server *berthtest.Server
+	dir    string
+	run    func(want int, args ...string) // runs terraform, given the exit status to expect
+}
+
+// configuration prepares a directory with a configuration and the modules of ours.
+func configuration(t *testing.T, s *berthtest.Server, plugins, name string) *terraformed {
 	t.Helper()
 	dir := t.TempDir()
 	text, err := os.ReadFile("testdata/terraform/" + name + ".tf")
@@ -68,7 +74,7 @@ func configuration(t *testing.T, s *berthtest.Server, plugins, name string) func
 	if err := os.CopyFS(dir, os.DirFS("deploy/terraform")); err != nil {
 		t.Fatal(err)
 	}
-	return func(want int, args ...string) {
+	return &terraformed{s, dir, func(want int, args ...string) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
@@ -82,7 +88,7 @@ func configuration(t *testing.T, s *berthtest.Server, plugins, name string) func
 		if code := cmd.ProcessState.ExitCode(); code != want {
 			t.Fatalf("terraform %s: exit %d, want %d\n%s", strings.Join(args, " "), code, want, out)
 		}
-	}
+	}}
 }
 
 func config(s *berthtest.Server) aws.Config {
@@ -91,8 +97,9 @@ func config(s *berthtest.Server) aws.Config {
 }
 
 // pushToModule pushes to a repository that the module's function makes, and removes it.
-func pushToModule(t *testing.T, s *berthtest.Server) {
+func pushToModule(t *testing.T, c *terraformed) {
 	t.Helper()
+	s := c.server
 	client := ecr.NewFromConfig(config(s))
 	up, err := client.InitiateLayerUpload(t.Context(), &ecr.InitiateLayerUploadInput{RepositoryName: aws.String("team/made")})
 	if err != nil || aws.ToString(up.UploadId) == "" {

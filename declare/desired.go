@@ -152,7 +152,7 @@ func (w *wanted) module(m *config.Module, p arn.Place) {
 		w.grants = append(w.grants, grant(m, p))
 	}
 	for _, d := range m.CreateOnPush {
-		add(p, Template, d.Name, d.Pos, templateFields(&config.Template{AppliedFor: []string{"CREATE_ON_PUSH"}, Description: "Declared by module " + m.Name, Settings: m.Settings},
+		add(p, Template, d.Name, d.Pos, templateFields(&config.Template{AppliedFor: []string{"CREATE_ON_PUSH"}, Description: "Creates repositories on push", Settings: m.Settings},
 			repositoryPolicy(m, p.Account, m.Settings.RepositoryPolicy)))
 	}
 	for i := range m.Templates {
