@@ -52,6 +52,7 @@ var tools = map[string]string{
 //	berth-start [FLAG...]   runs berth serve, sets AWS_… and HOST=localhost:PORT
 //	berth-kill              kills it with SIGKILL
 //	berth-stop              stops it with SIGTERM
+//	berth-other             runs a second server, whose root is the profile other
 //	image DIR TAG SEED N    writes an OCI layout with an image of N layers
 //	dockerd                 starts a docker engine for the story, sets DOCKER_HOST
 //	act-as FILE|root        uses the credentials that a command printed
@@ -96,7 +97,7 @@ func TestStories(t *testing.T) {
 			return os.WriteFile(filepath.Join(home, ".config/containers/policy.json"), []byte(`{"default":[{"type":"insecureAcceptAnything"}]}`), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"berth-start": berthStart, "berth-kill": berthKill, "berth-stop": berthStop, "image": writeImage, "dockerd": startDocker,
+			"berth-start": berthStart, "berth-kill": berthKill, "berth-stop": berthStop, "berth-other": berthOther, "image": writeImage, "dockerd": startDocker,
 			"upload-start": uploadStart, "upload-part": uploadPart, "upload-finish": uploadFinish,
 			"act-as": actAs, "zip": writeZip, "go-function": goFunction, "oidc-issuer": oidcIssuer, "oidc-token": oidcToken, "request-id": requestID,
 		},
@@ -115,6 +116,7 @@ func oldCLI(version string) bool {
 type story struct {
 	binary   string
 	server   *berthtest.Server
+	other    *berthtest.Server
 	port     string
 	docker   *exec.Cmd
 	location string
@@ -124,6 +126,9 @@ type story struct {
 func (s *story) end() {
 	if s.server != nil {
 		s.server.Stop()
+	}
+	if s.other != nil {
+		s.other.Stop()
 	}
 	if s.docker != nil {
 		_ = s.docker.Process.Signal(os.Interrupt)
@@ -148,6 +153,19 @@ func berthStart(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Setenv("HOST", "localhost:"+s.port)
 	ts.Setenv("ENDPOINT", server.Endpoint)
+}
+
+// berthOther starts another server and writes an AWS profile for it.
+func berthOther(ts *testscript.TestScript, _ bool, args []string) {
+	s := of(ts)
+	server, err := berthtest.StartBinary(s.binary, ts.MkAbs("other-data"), args...)
+	ts.Check(err)
+	s.other = server
+	file := ts.MkAbs("aws.config")
+	ts.Check(os.WriteFile(file, []byte(fmt.Sprintf("[profile other]\naws_access_key_id = %s\naws_secret_access_key = %s\nregion = us-east-1\nendpoint_url = %s\n",
+		server.Env["AWS_ACCESS_KEY_ID"], server.Env["AWS_SECRET_ACCESS_KEY"], server.Endpoint)), 0o600))
+	ts.Setenv("AWS_CONFIG_FILE", file)
+	ts.Setenv("OTHER", server.Endpoint)
 }
 
 func berthKill(ts *testscript.TestScript, _ bool, _ []string) { of(ts).server.Kill() }

@@ -92,6 +92,13 @@ func (c *collector) repositories(ctx context.Context, progress func(string, int,
 	groups := map[string][]*found{}
 	for i := range all {
 		f := &found{name: aws.ToString(all[i].RepositoryName), settings: settings(fields[i])}
+		if key := f.settings.KMSKey; key != "" { // a key belongs to its account; another one has the default
+			f.settings.KMSKey = ""
+			note := fmt.Sprintf("key %s is not written: give kms_key where another than the account's own shall encrypt", key)
+			if !slices.Contains(c.out.Notes, note) {
+				c.out.Notes = append(c.out.Notes, note)
+			}
+		}
 		c.readPolicy(ctx, f, fields[i][fieldPolicy])
 		groups[f.group()] = append(groups[f.group()], f)
 	}
@@ -217,6 +224,9 @@ func (c *collector) readRole(ctx context.Context, name string) *config.GitHubAcc
 	}
 	if json.Unmarshal([]byte(canonical(fieldTrust, f[fieldTrust])), &doc) != nil || len(doc.Statement) != 1 {
 		return nil
+	}
+	if plainLogin := rolePolicy(&config.Module{}, c.place, false); canonical(fieldInline, f[fieldInline]) != canonical(fieldInline, plainLogin) {
+		c.out.Notes = append(c.out.Notes, fmt.Sprintf("role %s has rights of its own, which are not written; create_on_push_prefixes gives the right to create", name))
 	}
 	g := &config.GitHubAccess{Role: name, Repositories: githubRepositories(doc.Statement[0].Condition["StringLike"][policy.GitHubIssuer+":sub"])}
 	if canonical(fieldTrust, trustPolicy(g, c.place.Account)) != canonical(fieldTrust, f[fieldTrust]) {
@@ -352,8 +362,15 @@ func empty(s config.Settings) bool {
 // rest reads what belongs to the whole registry.
 func (c *collector) rest(ctx context.Context) error {
 	m := &config.Module{Name: "ecr-registry"}
+	denied := func(what string, err error) bool {
+		if is(err, "AccessDeniedException", "AccessDenied") {
+			c.out.Notes = append(c.out.Notes, fmt.Sprintf("%s cannot be read with these credentials and is left out: %v", what, plain(err)))
+			return true
+		}
+		return false
+	}
 	templates, err := Templates(ctx, c.ECR)
-	if err != nil {
+	if err != nil && !denied("what creation templates there are", err) {
 		return err
 	}
 	for _, prefix := range slices.Sorted(maps.Keys(templates)) {
@@ -371,7 +388,7 @@ func (c *collector) rest(ctx context.Context) error {
 	switch {
 	case err == nil:
 		m.RegistryPolicy = aws.ToString(got.PolicyText)
-	case !is(err, "RegistryPolicyNotFoundException"):
+	case !is(err, "RegistryPolicyNotFoundException") && !denied("the registry policy", err):
 		return err
 	}
 	if m.Templates != nil || m.RegistryPolicy != "" {

@@ -33,15 +33,17 @@ func (f *foreign) open(ctx context.Context) (aws.Config, arn.Account, error) {
 	endpoint := f.Endpoint
 	if f.Profile != "" {
 		opts = append(opts, awsconfig.WithSharedConfigProfile(f.Profile))
-		if p, err := awsconfig.LoadSharedConfigProfile(ctx, f.Profile); err == nil && endpoint == "" {
-			endpoint = p.BaseEndpoint
-		}
 	} else if endpoint == "" {
 		endpoint = os.Getenv("AWS_ENDPOINT_URL")
 	}
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, opts...)
 	if err != nil {
 		return cfg, "", fmt.Errorf("read the AWS configuration: %w", err)
+	}
+	for _, from := range cfg.ConfigSources {
+		if p, ok := from.(awsconfig.SharedConfig); ok && f.Profile != "" && endpoint == "" {
+			endpoint = p.BaseEndpoint
+		}
 	}
 	if len(f.Region) == 0 && cfg.Region != "" {
 		f.Region = []string{cfg.Region}
@@ -85,7 +87,8 @@ type importAWSCmd struct {
 func (importAWSCmd) Help() string {
 	return `Reads repositories with their settings, tags, policies and lifecycles, creation templates, the registry policy and the
 roles of GitHub workflows, and writes DIR/accounts/NAME/ID/REGION/ecr.tf, which berth apply and terraform read. Keys that may
-read are enough (AmazonEC2ContainerRegistryReadOnly and IAMReadOnlyAccess). Images are not copied: skopeo sync does that.
+read are enough (AmazonEC2ContainerRegistryReadOnly and IAMReadOnlyAccess, and for templates and the registry policy
+ecr:DescribeRepositoryCreationTemplates and ecr:GetRegistryPolicy). Images are not copied: skopeo sync does that.
 
 Examples:
   berth import aws --profile shared --region eu-west-1 --region eu-central-1
