@@ -52,6 +52,7 @@ var tools = map[string]string{
 //	berth-start [FLAG...]   runs berth serve, sets AWS_… and HOST=localhost:PORT
 //	berth-kill              kills it with SIGKILL
 //	berth-stop              stops it with SIGTERM
+//	server-log              writes what the server has logged to server.log
 //	berth-other             runs a second server, whose root is the profile other
 //	image DIR TAG SEED N    writes an OCI layout with an image of N layers
 //	dockerd                 starts a docker engine for the story, sets DOCKER_HOST
@@ -97,7 +98,7 @@ func TestStories(t *testing.T) {
 			return os.WriteFile(filepath.Join(home, ".config/containers/policy.json"), []byte(`{"default":[{"type":"insecureAcceptAnything"}]}`), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"berth-start": berthStart, "berth-kill": berthKill, "berth-stop": berthStop, "berth-other": berthOther, "image": writeImage, "dockerd": startDocker,
+			"berth-start": berthStart, "berth-kill": berthKill, "berth-stop": berthStop, "berth-other": berthOther, "server-log": serverLog, "image": writeImage, "dockerd": startDocker,
 			"upload-start": uploadStart, "upload-part": uploadPart, "upload-finish": uploadFinish,
 			"act-as": actAs, "zip": writeZip, "go-function": goFunction, "oidc-issuer": oidcIssuer, "oidc-token": oidcToken, "request-id": requestID,
 		},
@@ -171,6 +172,10 @@ func berthOther(ts *testscript.TestScript, _ bool, args []string) {
 func berthKill(ts *testscript.TestScript, _ bool, _ []string) { of(ts).server.Kill() }
 
 func berthStop(ts *testscript.TestScript, _ bool, _ []string) { of(ts).server.Stop() }
+
+func serverLog(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(os.WriteFile(ts.MkAbs("server.log"), []byte(of(ts).server.Log()), 0o600))
+}
 
 // writeImage makes an OCI layout of one small image, the same for the same seed.
 func writeImage(ts *testscript.TestScript, _ bool, args []string) {

@@ -46,6 +46,10 @@ type Config struct {
 	HoldTime time.Duration
 	// Retention is how long records of API calls are kept; 0 is 90 days.
 	Retention time.Duration
+	// ConfigDir holds files that declare repositories, which the server keeps true; "" for
+	// none. ConfigInterval is how often it looks at what is there; 0 is 30 seconds.
+	ConfigDir      string
+	ConfigInterval time.Duration
 	// Version is shown by the health endpoint and in the server's runtime file.
 	Version string
 }
@@ -65,6 +69,8 @@ func (c *Config) check() error {
 		return errors.New("--hold-time: want at most a minute")
 	case c.Retention < 0:
 		return errors.New("--trail-retention: want a time such as 2160h")
+	case c.ConfigInterval < 0 || c.ConfigInterval > 0 && c.ConfigInterval < time.Second:
+		return errors.New("--config-interval: want at least a second")
 	case !c.Account.Valid():
 		return fmt.Errorf("--account %q: want 12 digits", c.Account)
 	case !c.Region.Valid():

@@ -16,6 +16,8 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration [3]prometheus.Observer // by front
+	problems prometheus.Gauge       // of the files of ConfigDir
+	drift    prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -24,7 +26,9 @@ func newMetrics() *metrics {
 			[]string{"front", "status"})}
 	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "berth_http_request_seconds", Help: "Time to answer a request, by front end.",
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60}}, []string{"front"})
-	m.registry.MustRegister(m.requests, h, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.problems = prometheus.NewGauge(prometheus.GaugeOpts{Name: "berth_declared_problems", Help: "What keeps the files of --config-dir from being true."})
+	m.drift = prometheus.NewCounter(prometheus.CounterOpts{Name: "berth_declared_drift_total", Help: "Changes outside the files of --config-dir that were mended."})
+	m.registry.MustRegister(m.requests, h, m.problems, m.drift, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for f := range m.duration {
 		m.duration[f] = h.WithLabelValues(front(f).String())
 	}

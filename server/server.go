@@ -352,6 +352,9 @@ func (s *Server) Run(ctx context.Context) error {
 	last.Go(func() { s.trail.Run(trailing) })
 	servers = append(servers, s.serveFunctions())
 	work.Go(func() { s.flushLogs(background) })
+	if s.cfg.ConfigDir != "" {
+		work.Go(func() { newKeeper(s).run(background) })
+	}
 	if err := s.writeRuntime(); err != nil {
 		s.log.Warn("the runtime file cannot be written; berth env will not find this server", "error", err)
 	}

@@ -21,7 +21,7 @@ type declared struct {
 	Files     []string          `arg:"" type:"path" name:"file" help:"Files or directories: terraform files with the ecr-repos module's blocks, or YAML."`
 	Account   string            `placeholder:"ID" help:"Account to land in, whatever files and directories say."`
 	Region    string            `placeholder:"NAME" help:"Region to land in, whatever files and directories say."`
-	Root      string            `type:"path" placeholder:"DIR" help:"What the names of files are relative to (default: the directory above that holds .git)."`
+	Project   string            `placeholder:"NAME" help:"What files are called after (default: the address of their git repository, or without one their whole path)."`
 	Var       map[string]string `placeholder:"NAME=VALUE" help:"Value of a variable. Repeatable."`
 	Adopt     bool              `help:"Take over what is there already and no file declares."`
 	AdoptFrom []string          `sep:"none" placeholder:"FILE" help:"Take over what that file declares, such as one that was renamed. Repeatable."`
@@ -34,7 +34,8 @@ type declared struct {
 const declaredHelp = `
 A file lands in the account and region that --account and --region say, else its block (account_id, region), else its
 directory (accounts/NAME/ID/… or accounts/NAME/ID/REGION/…), else those of the credentials. Accounts that do not exist are
-made by who keeps the accounts; berth account key makes keys for them.`
+made by who keeps the accounts; berth account key makes keys for them. What is declared belongs to its file, which is known
+by the address of its git repository and its path there.`
 
 // session is one run of a command on declared things.
 type session struct {
@@ -70,7 +71,7 @@ func (d *declared) open(e *env, prune bool) (*session, error) {
 }
 
 func (d *declared) load() ([]*config.File, error) {
-	return config.Load(d.Files, config.Options{Root: d.Root, Vars: d.Var})
+	return config.Load(d.Files, config.Options{Project: d.Project, Vars: d.Var})
 }
 
 // plan reads the files and plans.
@@ -277,13 +278,13 @@ func (c *destroyCmd) named(s *session) ([]*config.File, error) {
 			there = append(there, f)
 			continue
 		}
-		source, err := config.SourceOf(f, c.Root)
+		source, err := config.SourceOf(f, c.Project)
 		if err != nil {
 			return nil, err
 		}
 		s.opts.Sources = append(s.opts.Sources, source)
 	}
-	return config.Load(there, config.Options{Root: c.Root, Vars: c.Var})
+	return config.Load(there, config.Options{Project: c.Project, Vars: c.Var})
 }
 
 // grants prints what GitHub's workflows need.

@@ -35,6 +35,8 @@ type serveCmd struct {
 	HoldTime       time.Duration `default:"10s" help:"How long a push waits for a function to create its repository (${default})."`
 	WebhookHost    []string      `sep:"none" placeholder:"HOST:PORT" help:"A receiver of events that is not on the public internet, or speaks plain HTTP. Repeatable."`
 	TrailRetention time.Duration `default:"2160h" help:"How long records of API calls are kept (${default})."`
+	ConfigDir      string        `type:"path" placeholder:"DIR" help:"Files that declare repositories, as berth apply reads them; the server keeps them true."`
+	ConfigInterval time.Duration `default:"30s" help:"How often it looks whether they are (${default}); changes of the files count at once."`
 	LogLevel       string        `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
 	AccessLog      string        `default:"-" placeholder:"FILE" help:"Where the access log goes: - for standard error, off, or a file."`
 }
@@ -43,6 +45,7 @@ func (serveCmd) Help() string {
 	return `Examples:
   berth serve
   berth serve --listen 0.0.0.0:5100 --advertise registry.example.com:5100 --tls auto
+  berth serve --config-dir /etc/berth/declared
   berth serve --db postgres://berth@db.internal/berth --data /var/lib/berth
 
 The root keys are in DATA/credentials, made at first start. SIGTERM stops the server after running requests.`
@@ -63,7 +66,7 @@ func (c *serveCmd) Run(e *env) error {
 	limitMemory()
 	cfg := server.Config{Listen: c.Listen, Admin: c.Admin, Data: c.Data, DB: c.DB, MasterKey: c.MasterKey, Account: arn.Account(c.Account),
 		Region: arn.Region(c.Region), Advertise: c.Advertise, Domains: c.Domain, Aliases: c.HostAlias, TLSCert: c.TLSCert, TLSKey: c.TLSKey,
-		TLSAuto: c.TLS == "auto", KMSKeys: c.KMSKey, OIDCKeys: c.OIDCJWKS, Functions: c.Functions, WebhookHosts: c.WebhookHost, HoldTime: c.HoldTime, Retention: c.TrailRetention, Version: versionText()}
+		TLSAuto: c.TLS == "auto", KMSKeys: c.KMSKey, OIDCKeys: c.OIDCJWKS, Functions: c.Functions, WebhookHosts: c.WebhookHost, HoldTime: c.HoldTime, Retention: c.TrailRetention, ConfigDir: c.ConfigDir, ConfigInterval: c.ConfigInterval, Version: versionText()}
 	if c.Admin == "none" {
 		cfg.Admin = ""
 	}

@@ -57,17 +57,18 @@ func TestGuide(t *testing.T) {
           repository: GiftCardService
 `
 	plain := "name: ecr-koa\n" + strings.ReplaceAll(yaml[strings.Index(yaml, "    source"):], "\n    ", "\n")[4:]
+	t.Chdir(dir)
 	for name, content := range map[string]string{"main.tf": string(text), "main.yaml": yaml, "plain.yml": plain} {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		files, err := config.Load([]string{file}, config.Options{Root: dir})
+		files, err := config.Load([]string{file}, config.Options{Project: "p"})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		want := guide()
-		want.Source, want.Account, want.AccountName = name, "354918371398", "jppol-idp-shared"
+		want.Source, want.Account, want.AccountName = "p//"+name, "354918371398", "jppol-idp-shared"
 		if diff := cmp.Diff(want, files[0].Modules[0], anywhere); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
@@ -130,11 +131,12 @@ func (g *group) check(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	t.Chdir(dir)
 	path := dir
 	if len(g.files) == 1 {
 		path = filepath.Join(dir, g.files[0].Name)
 	}
-	files, err := config.Load([]string{path}, config.Options{Root: dir, Vars: map[string]string{"given": "from-flag"}})
+	files, err := config.Load([]string{path}, config.Options{Project: "p", Vars: map[string]string{"given": "from-flag"}})
 	var got strings.Builder
 	var problems config.Problems
 	if errors.As(err, &problems) {
@@ -146,7 +148,7 @@ func (g *group) check(t *testing.T) {
 		for _, m := range f.Modules {
 			text := config.HCL([]*config.Module{m})
 			if err == nil {
-				got.WriteString(strings.TrimSpace(m.Source+" "+string(m.Account)+" "+m.AccountName+" "+string(m.Region)) + "\n" + text)
+				got.WriteString(strings.TrimSpace(strings.TrimPrefix(m.Source, "p//")+" "+string(m.Account)+" "+m.AccountName+" "+string(m.Region)) + "\n" + text)
 			}
 		}
 		for _, s := range f.Skipped {
@@ -190,7 +192,7 @@ func TestRoundTrip(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		files, err := config.Load([]string{filepath.Join(dir, name)}, config.Options{Root: dir})
+		files, err := config.Load([]string{filepath.Join(dir, name)}, config.Options{Project: "p"})
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
@@ -200,26 +202,59 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestSource: a file has one name wherever the command runs.
+// TestSource: a file has one name wherever the command runs, and no other has it.
 func TestSource(t *testing.T) {
-	root := t.TempDir()
-	deep := filepath.Join(root, "infrastructure", "accounts")
-	for _, dir := range []string{deep, filepath.Join(root, ".git")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+	write := func(file, text string) {
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, c := range []struct{ wd, path, root, want string }{
-		{root, "infrastructure/accounts/main.tf", "", "infrastructure/accounts/main.tf"},
-		{deep, "main.tf", "", "infrastructure/accounts/main.tf"},
-		{deep, "../main.tf", "", "infrastructure/main.tf"},
-		{deep, "main.tf", deep, "main.tf"},
-		{deep, "main.tf", ".", "main.tf"},
-	} {
-		t.Chdir(c.wd)
-		if got, err := config.SourceOf(c.path, c.root); err != nil || got != c.want {
-			t.Errorf("%+v: %q %v", c, got, err)
+	remote := func(url string) string {
+		return "[core]\n\tbare = false\n[remote \"upstream\"]\n\turl = https://example.com/no\n[remote \"origin\"]\n\turl = " + url + "\n"
+	}
+	for url, want := range map[string]string{"git@github.com:jppol-idp/idp-main-setup.git": "github.com/jppol-idp/idp-main-setup", "https://github.com/jppol-idp/idp-main-setup": "github.com/jppol-idp/idp-main-setup",
+		"https://x-access-token:secret@github.com/jppol-idp/idp-main-setup.git": "github.com/jppol-idp/idp-main-setup", "ssh://git@github.com/jppol-idp/idp-main-setup/": "github.com/jppol-idp/idp-main-setup",
+		"/srv/git/setup.git": "", "file:///srv/git/setup.git": "", "../setup": ""} {
+		root := t.TempDir()
+		write(filepath.Join(root, ".git", "config"), remote(url))
+		file := filepath.Join(root, "deep", "main.tf")
+		write(file, "")
+		full := want + "//deep/main.tf"
+		if want == "" {
+			full = file
 		}
+		for _, wd := range []string{root, filepath.Join(root, "deep"), os.TempDir()} {
+			t.Chdir(wd)
+			path := file
+			if rel, err := filepath.Rel(wd, file); err == nil && wd != os.TempDir() {
+				path = rel
+			}
+			if got, err := config.SourceOf(path, ""); err != nil || got != full {
+				t.Errorf("%s in %s: %q %v, want %q", url, wd, got, err, full)
+			}
+		}
+		if got, err := config.SourceOf(file, "idp"); err != nil || got != "idp//deep/main.tf" {
+			t.Errorf("%q %v", got, err)
+		}
+	}
+	// A worktree has its repository's remote; without a repository it is the path.
+	root, tree := t.TempDir(), t.TempDir()
+	write(filepath.Join(root, ".git", "config"), remote("git@host:a/b"))
+	write(filepath.Join(root, ".git", "worktrees", "w", "commondir"), "../..\n")
+	write(filepath.Join(tree, ".git"), "gitdir: "+filepath.Join(root, ".git", "worktrees", "w")+"\n")
+	if got, err := config.SourceOf(filepath.Join(tree, "x.tf"), ""); err != nil || got != "host/a/b//x.tf" {
+		t.Errorf("worktree: %q %v", got, err)
+	}
+	bare := filepath.Join(t.TempDir(), "x.tf")
+	if got, err := config.SourceOf(bare, ""); err != nil || got != bare {
+		t.Errorf("no repository: %q %v", got, err)
+	}
+	t.Chdir(filepath.Dir(bare))
+	if got, err := config.SourceOf(bare, "p"); err != nil || got != "p//x.tf" {
+		t.Errorf("no repository, a project: %q %v", got, err)
 	}
 }
 
@@ -248,7 +283,7 @@ func fuzz(t *testing.T, name, src string) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return config.Load([]string{file}, config.Options{Root: dir})
+		return config.Load([]string{file}, config.Options{Project: "p"})
 	}
 	files, err := read(src)
 	if err != nil {

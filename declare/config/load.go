@@ -20,9 +20,8 @@ import (
 
 // Options say how files are read.
 type Options struct {
-	// Root is what the names of sources are relative to. "" means the next directory
-	// above a file that holds .git, or without one the current directory.
-	Root string
+	// Project is what the names of sources begin with; see SourceOf.
+	Project string
 	// Vars are values of variables, as text.
 	Vars map[string]string
 }
@@ -106,7 +105,7 @@ func (l *loader) file(path string, named bool) {
 	f := &File{Path: path}
 	src, err := readLimited(func(p string) (*os.File, error) { return os.Open(p) }, path)
 	if err == nil {
-		f.Source, err = SourceOf(path, l.opts.Root)
+		f.Source, err = SourceOf(path, l.opts.Project)
 	}
 	if err != nil {
 		l.problems.collect(Pos{File: path}, err)
@@ -304,34 +303,6 @@ func byDirectory(m *Module, path string) {
 	if m.Region == "" {
 		m.Region = arn.Region(last[3])
 	}
-}
-
-// SourceOf names a file relative to root, so that it has the same name wherever the
-// command runs.
-func SourceOf(path, root string) (string, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	if root != "" {
-		if root, err = filepath.Abs(root); err != nil {
-			return "", err
-		}
-	}
-	for dir := filepath.Dir(abs); root == ""; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
-			root = dir
-		} else if dir == filepath.Dir(dir) {
-			if root, err = os.Getwd(); err != nil {
-				return "", err
-			}
-		}
-	}
-	rel, err := filepath.Rel(root, abs)
-	if err != nil {
-		return "", err
-	}
-	return filepath.ToSlash(rel), nil
 }
 
 // twice refuses what two blocks declare that land in the same place. Where they land is
