@@ -58,22 +58,37 @@ func oidcIssuer(ts *testscript.TestScript, _ bool, args []string) {
 
 // oidcToken writes a token of GitHub's issuer with claims given as NAME=VALUE.
 func oidcToken(ts *testscript.TestScript, _ bool, args []string) {
-	now := time.Now()
-	claims := map[string]any{"iss": "https://token.actions.githubusercontent.com", "aud": stsapi.SigningName + ".amazonaws.com",
-		"iat": now.Unix(), "nbf": now.Unix() - 5, "exp": now.Add(10 * time.Minute).Unix()}
+	claims := map[string]string{}
 	for _, a := range args[1:] {
 		k, v, _ := strings.Cut(a, "=")
 		claims[k] = v
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: of(ts).issuer, KeyID: "story"}}, nil)
-	ts.Check(err)
-	body, err := json.Marshal(claims)
-	ts.Check(err)
-	signed, err := signer.Sign(body)
-	ts.Check(err)
-	text, err := signed.CompactSerialize()
+	text, err := of(ts).token(claims)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+// token makes a token of GitHub's issuer.
+func (s *story) token(more map[string]string) (string, error) {
+	now := time.Now()
+	claims := map[string]any{"iss": "https://token.actions.githubusercontent.com", "aud": stsapi.SigningName + ".amazonaws.com",
+		"iat": now.Unix(), "nbf": now.Unix() - 5, "exp": now.Add(10 * time.Minute).Unix()}
+	for k, v := range more {
+		claims[k] = v
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: s.issuer, KeyID: "story"}}, nil)
+	if err != nil {
+		return "", err
+	}
+	body, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	signed, err := signer.Sign(body)
+	if err != nil {
+		return "", err
+	}
+	return signed.CompactSerialize()
 }
 
 var requestPattern = regexp.MustCompile(`\(request ([0-9a-f-]{36})\)`)

@@ -59,6 +59,7 @@ var tools = map[string]string{
 //	act-as FILE|root        uses the credentials that a command printed
 //	oidc-issuer FILE        makes an identity provider and writes its key set
 //	oidc-token FILE K=V...  writes a token of it, as GitHub's issuer
+//	github-workflow FILE    runs the workflow in a document, as GitHub would for its repository
 //	request-id              sets REQUEST to the id in the denial printed last
 //	zip FILE NAME=SOURCE... writes an archive of a function's code
 //	go-function FILE NAME   builds a function of testdata/functions into an archive
@@ -100,7 +101,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"berth-start": berthStart, "berth-kill": berthKill, "berth-stop": berthStop, "berth-other": berthOther, "server-log": serverLog, "image": writeImage, "dockerd": startDocker,
 			"upload-start": uploadStart, "upload-part": uploadPart, "upload-finish": uploadFinish,
-			"act-as": actAs, "zip": writeZip, "go-function": goFunction, "oidc-issuer": oidcIssuer, "oidc-token": oidcToken, "request-id": requestID,
+			"act-as": actAs, "zip": writeZip, "go-function": goFunction, "oidc-issuer": oidcIssuer, "oidc-token": oidcToken, "github-workflow": githubWorkflow, "request-id": requestID,
 		},
 	})
 }
