@@ -195,6 +195,8 @@ type FieldChange struct {
 	Field  string `json:"field"`
 	Before string `json:"before"`
 	After  string `json:"after"`
+	// Removed says that the file no longer says anything of it.
+	Removed bool `json:"removed,omitempty"`
 	// Drift says that the declaration has not changed since it was applied: somebody
 	// changed the thing itself.
 	Drift bool `json:"drift,omitempty"`

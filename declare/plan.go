@@ -265,8 +265,9 @@ func (p *planner) diff(c *Change, r *Resource, mine *Entry, there map[string]str
 				continue
 			}
 			before, has := there[f]
-			if after := defaultOf(c.Kind, f); has && before != after {
-				c.Fields = append(c.Fields, FieldChange{Field: f, Before: before, After: after})
+			after := defaultOf(c.Kind, f)
+			if has && (before != after || strings.HasPrefix(f, fieldTag)) {
+				c.Fields = append(c.Fields, FieldChange{Field: f, Before: before, After: after, Removed: after == ""})
 			}
 		}
 	}

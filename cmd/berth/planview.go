@@ -170,7 +170,11 @@ func (s *session) field(b *strings.Builder, f declare.FieldChange) {
 		drift = s.screen.paint(yellow, "  (drift)")
 	}
 	if !strings.HasPrefix(f.Before+f.After, "{") {
-		fmt.Fprintf(b, "      %s: %s → %s%s\n", f.Field, s.screen.paint(red, none(f.Before)), s.screen.paint(green, none(f.After)), drift)
+		after := none(f.After)
+		if f.Removed {
+			after = "removed"
+		}
+		fmt.Fprintf(b, "      %s: %s → %s%s\n", f.Field, s.screen.paint(red, none(f.Before)), s.screen.paint(green, after), drift)
 		return
 	}
 	fmt.Fprintf(b, "      %s:%s\n", f.Field, drift)
