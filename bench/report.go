@@ -9,7 +9,7 @@ import (
 )
 
 // smaller lists scenarios whose value is better when smaller.
-var smaller = []string{"tags-list", "tags-page", "cold-start", "restart-10000", "rss-idle"}
+var smaller = []string{"tags-list", "tags-page", "declared-plan-new", "declared-apply", "declared-plan-same", "declared-apply-edited", "cold-start", "restart-10000", "rss-idle"}
 
 func median[T any](list []T, key func(T) float64) T {
 	s := slices.Clone(list)
