@@ -44,7 +44,7 @@ const (
 	sidPush   = "push"
 	sidGitHub = "github"
 	sidLogin  = "login"
-	sidCreate = "create-on-push"
+	sidCreate = "create"
 )
 
 // repositoryPolicy is the policy of a block's repositories, with the statements of extra,

@@ -132,7 +132,7 @@ resource "aws_iam_role_policy" "github" {
     Statement = concat(
       [{ Sid = "login", Effect = "Allow", Action = ["ecr:GetAuthorizationToken"], Resource = ["*"] }],
       length(local.prefixes) == 0 ? [] : [{
-        Sid      = "create-on-push"
+        Sid      = "create"
         Effect   = "Allow"
         Action   = concat(["ecr:CreateRepository"], local.pull, local.push, length(var.tags) == 0 ? [] : ["ecr:TagResource"])
         Resource = local.prefixes

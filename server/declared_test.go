@@ -1,0 +1,284 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/declare"
+	declared "github.com/berth-registry/berth/declare/config"
+)
+
+// declaring is a server with files that declare what it shall have.
+type declaring struct {
+	t       *testing.T
+	dir     string
+	backend *declare.Backend
+	clients declare.Clients
+}
+
+func newDeclaring(t *testing.T) *declaring {
+	s := run(t, config(t), io.Discard)
+	d := &declaring{t: t, dir: t.TempDir(), backend: newKeeper(s).backend}
+	var err error
+	if d.clients, err = d.backend.Connect(t.Context(), arn.Place{Account: homeAccount, Region: "us-east-1"}); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// plan writes files, given by name and text, and plans them.
+func (d *declaring) plan(files map[string]string, change func(*declare.Options)) (*declare.Plan, error) {
+	d.t.Helper()
+	var names []string
+	for name, text := range files {
+		path := filepath.Join(d.dir, name)
+		names = append(names, path)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	list, err := declared.Load(names, declared.Options{})
+	if err != nil {
+		return nil, err
+	}
+	o := declare.Options{DefaultAccount: homeAccount, DefaultRegion: "us-east-1"}
+	if change != nil {
+		change(&o)
+	}
+	return d.backend.Make(d.t.Context(), list, o)
+}
+
+// want plans and compares the plan in short, then applies it and sees that nothing is
+// left to do.
+func (d *declaring) want(files map[string]string, change func(*declare.Options), want ...string) {
+	d.t.Helper()
+	p, err := d.plan(files, change)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if got := short(p); got != strings.Join(want, "\n") {
+		d.t.Fatalf("plan:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
+	}
+	if err := d.backend.Apply(d.t.Context(), p); err != nil {
+		d.t.Fatal(err)
+	}
+	if p, err = d.plan(files, change); err != nil || !p.Empty() {
+		d.t.Fatalf("a second plan: %v\n%s", err, short(p))
+	}
+}
+
+func (d *declaring) refused(files map[string]string, change func(*declare.Options), want string) {
+	d.t.Helper()
+	_, err := d.plan(files, change)
+	var problems declared.Problems
+	if !errors.As(err, &problems) || !strings.Contains(err.Error(), want) {
+		d.t.Fatalf("got %v, want %q", err, want)
+	}
+}
+
+// short is a plan in lines.
+func short(p *declare.Plan) string {
+	if p == nil {
+		return ""
+	}
+	var out []string
+	for _, c := range p.Changes {
+		line := fmt.Sprintf("%s %s %s", c.Action, c.Kind, c.Name)
+		if c.From != "" {
+			line += " from " + filepath.Base(c.From)
+		}
+		if c.Action != declare.Create && c.Action != declare.Delete {
+			for _, f := range c.Fields {
+				line += " " + f.Field
+				if !strings.HasPrefix(f.Before+f.After, "{") {
+					line += fmt.Sprintf("=%s>%s", f.Before, f.After)
+				}
+				if f.Drift {
+					line += "(drift)"
+				}
+			}
+		}
+		out = append(out, line)
+	}
+	for _, k := range p.Kept {
+		out = append(out, "kept "+k.Name)
+	}
+	return strings.Join(out, "\n")
+}
+
+func file(keys string) map[string]string { return map[string]string{"a.yaml": keys} }
+
+// TestDeclaredFields: what a file says of a repository becomes so; what it says no longer
+// goes back; what it never said stays.
+func TestDeclaredFields(t *testing.T) {
+	d := newDeclaring(t)
+	d.want(file("ecr-repositories: [app]"), nil, "create repository app")
+	name := aws.String("app")
+	repository := arn.Repository(arn.Place{Account: homeAccount, Region: "us-east-1"}, "app").String()
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// By hand, of what the file does not speak of.
+	must(d.clients.ECR.PutImageTagMutability(t.Context(), &ecr.PutImageTagMutabilityInput{RepositoryName: name, ImageTagMutability: "IMMUTABLE"}))
+	must(d.clients.ECR.TagResource(t.Context(), &ecr.TagResourceInput{ResourceArn: &repository, Tags: []types.Tag{{Key: aws.String("port-app"), Value: aws.String("")}}}))
+	must(d.clients.ECR.SetRepositoryPolicy(t.Context(), &ecr.SetRepositoryPolicyInput{RepositoryName: name,
+		PolicyText: aws.String(`{"Statement":[{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"ecr:BatchGetImage"}]}`)}))
+	d.want(file("ecr-repositories: [app]"), nil)
+	full := `ecr-repositories: [app]
+image_tag_mutability: MUTABLE_WITH_EXCLUSION
+image_tag_mutability_exclusions: ["v*"]
+scan_on_push: true
+tags: {owner: core, empty: ""}
+account_access: [{account_id: "222222222222", description: other}]
+lifecycle_policy: {rules: [{rulePriority: 1, selection: {tagStatus: untagged, countType: imageCountMoreThan, countNumber: 5}, action: {type: expire}}]}`
+	d.want(file(full), nil, "create account 222222222222",
+		`update repository app image_tag_mutability=IMMUTABLE>MUTABLE_WITH_EXCLUSION image_tag_mutability_exclusions=>["v*"] lifecycle_policy repository_policy scan_on_push=false>true tags.empty=> tags.owner=>core`)
+	must(d.clients.ECR.PutImageScanningConfiguration(t.Context(), &ecr.PutImageScanningConfigurationInput{RepositoryName: name, ImageScanningConfiguration: &types.ImageScanningConfiguration{}}))
+	must(d.clients.ECR.UntagResource(t.Context(), &ecr.UntagResourceInput{ResourceArn: &repository, TagKeys: []string{"empty"}}))
+	d.want(file(strings.Replace(full, "core", "web", 1)), nil, "update repository app scan_on_push=false>true(drift) tags.empty=>(drift) tags.owner=core>web")
+	d.want(file("ecr-repositories: [app]"), nil,
+		`update repository app image_tag_mutability=MUTABLE_WITH_EXCLUSION>MUTABLE image_tag_mutability_exclusions=["v*"]> lifecycle_policy repository_policy scan_on_push=true>false tags.empty=> tags.owner=web>`)
+	tags, err := d.clients.ECR.ListTagsForResource(t.Context(), &ecr.ListTagsForResourceInput{ResourceArn: &repository})
+	if err != nil || len(tags.Tags) != 1 || *tags.Tags[0].Key != "port-app" {
+		t.Errorf("tags: %+v %v", tags, err)
+	}
+	d.refused(file("ecr-repositories: [app]\nencryption_type: KMS"), nil, `encryption_type of repository "app" is AES256 and cannot become KMS`)
+	d.want(file("ecr-repositories: [app, sealed]\nrepository_settings: {sealed: {encryption_type: KMS, kms_key: alias/aws/ecr}}"), nil, "create repository sealed")
+}
+
+// TestDeclaredOwners: files share a provider, and nothing else.
+func TestDeclaredOwners(t *testing.T) {
+	d := newDeclaring(t)
+	github := func(role, more string) string {
+		return "github_access: {role_name: " + role + ", github_repositories: [{organisation: o, repository: r}]}\n" + more
+	}
+	a, b := github("a", "ecr-repositories: [one]"), github("b", "ecr-repositories: [two]")
+	const provider = "token.actions.githubusercontent.com"
+	d.want(map[string]string{"a.yaml": a, "b.yaml": b}, nil, "create oidc-provider "+provider, "create role a", "create repository one", "create role b", "create repository two")
+	d.refused(map[string]string{"b.yaml": github("a", "ecr-repositories: [two]")}, nil, `role "a" in account 000000000000 is declared by `)
+	d.refused(map[string]string{"a.yaml": a, "b.yaml": github("b", "ecr-repositories: [one]")}, nil, `repository "one" in account 000000000000 is declared twice`)
+	// From one file to another, both given.
+	d.want(map[string]string{"a.yaml": github("a", "ecr-repositories: []"), "b.yaml": github("b", "ecr-repositories: [two, one]")}, nil, "update repository one from a.yaml repository_policy")
+	// Access that is taken out ends without being asked for twice; repositories stay.
+	d.want(map[string]string{"b.yaml": "ecr-repositories: [one]"}, nil, "delete role b", "update repository one repository_policy", "kept two")
+	destroy := func(o *declare.Options) { o.Destroy = true }
+	d.want(map[string]string{"a.yaml": a}, destroy, "delete oidc-provider "+provider, "delete role a")
+	d.want(map[string]string{"b.yaml": "ecr-repositories: [one]"}, destroy, "delete repository one", "delete repository two")
+}
+
+// TestDeclaredAdopt: what is there already is taken over only when asked to, and a
+// provider that somebody else made stays when the files are gone.
+func TestDeclaredAdopt(t *testing.T) {
+	d := newDeclaring(t)
+	if _, err := d.clients.IAM.CreateOpenIDConnectProvider(t.Context(), &iam.CreateOpenIDConnectProviderInput{Url: aws.String("https://token.actions.githubusercontent.com"), ClientIDList: []string{"other"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.clients.ECR.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: aws.String("app"), ImageTagMutability: "IMMUTABLE"}); err != nil {
+		t.Fatal(err)
+	}
+	text := "ecr-repositories: [app]\ngithub_access: {role_name: r, github_repositories: [{organisation: o, repository: r}]}"
+	d.refused(file(text), nil, `repository "app" exists already in account 000000000000 and no file declares it: give --adopt`)
+	d.want(file(text), func(o *declare.Options) { o.Adopt = true }, "update oidc-provider token.actions.githubusercontent.com client_id.sts.amazonaws.com=>true", "create role r", "adopt repository app repository_policy")
+	d.want(file("ecr-repositories: [app]"), nil, "delete role r", "update repository app repository_policy")
+	if _, err := d.clients.IAM.GetOpenIDConnectProvider(t.Context(), &iam.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: aws.String("arn:aws:iam::000000000000:oidc-provider/token.actions.githubusercontent.com")}); err != nil {
+		t.Error(err)
+	}
+	got, err := d.clients.ECR.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{})
+	if err != nil || got.Repositories[0].ImageTagMutability != "IMMUTABLE" {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+// TestDeclaredRegistry: templates and the registry's policy.
+func TestDeclaredRegistry(t *testing.T) {
+	d := newDeclaring(t)
+	const policy = "\nregistry_policy: {Version: '2012-10-17', Statement: [{Effect: Allow, Principal: {AWS: '222222222222'}, Action: ['ecr:ReplicateImage'%s], Resource: '*'}]}"
+	const github = "github_access: {role_name: r, github_repositories: [{organisation: o, repository: r}]}\n"
+	first := github + "ecr-repositories: []\ncreate_on_push_prefixes: [team, ROOT]\ntags: {a: b}\ncreation_templates: [{prefix: mirror, applied_for: [PULL_THROUGH_CACHE], description: x}]" + fmt.Sprintf(policy, "")
+	d.want(file(first), nil, "create oidc-provider token.actions.githubusercontent.com", "create role r", "create creation-template ROOT", "create creation-template mirror", "create creation-template team", "create registry-policy ")
+	second := strings.NewReplacer("[team, ROOT]", "[team]", "tags: {a: b}", "image_tag_mutability: IMMUTABLE", "description: x", "lifecycle_policy: {rules: [{rulePriority: 1, selection: {tagStatus: untagged, countType: imageCountMoreThan, countNumber: 5}, action: {type: expire}}]}",
+		"['ecr:ReplicateImage']", "['ecr:ReplicateImage', 'ecr:CreateRepository']").Replace(first)
+	d.want(file(second), nil, "update role r inline_policy", "delete creation-template ROOT", "update creation-template mirror description=x> lifecycle_policy",
+		`update creation-template team image_tag_mutability=MUTABLE>IMMUTABLE resource_tags`, "update registry-policy  registry_policy")
+	// The role pushes to what does not exist, under its prefix.
+	x, err := d.clients.IAM.GetRolePolicy(t.Context(), &iam.GetRolePolicyInput{RoleName: aws.String("r"), PolicyName: aws.String("ecr")})
+	if err != nil || !strings.Contains(*x.PolicyDocument, "repository%2Fteam%2F%2A") {
+		t.Errorf("%+v %v", x, err)
+	}
+	d.want(file("ecr-repositories: []"), nil, "delete oidc-provider token.actions.githubusercontent.com", "delete role r", "delete creation-template mirror", "delete creation-template team", "delete registry-policy ")
+}
+
+// TestDeclaredRefused: what cannot work is refused before anything is done.
+func TestDeclaredRefused(t *testing.T) {
+	d := newDeclaring(t)
+	var accounts, github strings.Builder
+	for i := range 160 {
+		fmt.Fprintf(&accounts, "{account_id: '%012d', can_write: true},", i)
+		fmt.Fprintf(&github, "{organisation: o, repository: r%d},", i)
+	}
+	d.refused(file("ecr-repositories: [app]\naccount_access: ["+accounts.String()+"]"), nil, "the repository's policy would have")
+	d.refused(file("ecr-repositories: [app]\ngithub_access: {role_name: r, github_repositories: ["+github.String()+"]}"), nil, "the role's trust policy would have")
+	p, err := d.plan(file("ecr-repositories: [app]\ngithub_access: {role_name: r, github_repositories: [{organisation: 'o-*', repository: r}]}"), nil)
+	if err != nil || len(p.Warnings) != 2 || !strings.Contains(p.Warnings[0], "anyone can register an owner that matches") {
+		t.Errorf("%+v %v", p, err)
+	}
+}
+
+// TestDeclaredInterrupted: when single things fail, the others are done, and the next
+// time goes on with what is missing.
+func TestDeclaredInterrupted(t *testing.T) {
+	d := newDeclaring(t)
+	text := "ecr-repositories: [one, two, three]\nlifecycle_policy: {rules: [{rulePriority: 1, selection: {tagStatus: untagged, countType: imageCountMoreThan, countNumber: 5}, action: {type: expire}}]}"
+	p, err := d.plan(file(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect := d.backend.Connect
+	d.backend.Connect = func(ctx context.Context, p arn.Place) (declare.Clients, error) {
+		c, err := connect(ctx, p)
+		c.ECR = failing{c.ECR}
+		return c, err
+	}
+	err = d.backend.Apply(t.Context(), p)
+	if err == nil || !strings.Contains(err.Error(), "create repository two in account 000000000000: no") {
+		t.Fatalf("%v", err)
+	}
+	d.backend.Connect = connect
+	d.want(file(text), nil, "update repository two lifecycle_policy")
+	// What has failed belongs to its file all the same.
+	d.refused(map[string]string{"b.yaml": "ecr-repositories: [two]"}, nil, "is declared by")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if p, err = d.plan(file("ecr-repositories: [one, two, three]"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.backend.Apply(ctx, p); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	d.want(file("ecr-repositories: [one, two, three]"), nil, "update repository one lifecycle_policy", "update repository three lifecycle_policy", "update repository two lifecycle_policy")
+}
+
+// failing is an API that cannot set the lifecycle of one repository.
+type failing struct{ declare.ECR }
+
+func (f failing) PutLifecyclePolicy(ctx context.Context, in *ecr.PutLifecyclePolicyInput, o ...func(*ecr.Options)) (*ecr.PutLifecyclePolicyOutput, error) {
+	if *in.RepositoryName == "two" {
+		return nil, errors.New("no")
+	}
+	return f.ECR.PutLifecyclePolicy(ctx, in, o...)
+}
