@@ -57,8 +57,8 @@ func ours(keys []string) bool {
 	return false
 }
 
-// forTerraform are arguments of every module block, which say nothing here.
-var forTerraform = []string{"source", "version", "providers", "depends_on", "create_github_oidc_provider", "github_oidc_provider_arn"}
+// forTerraform are arguments that say something to terraform alone.
+var forTerraform = []string{"source", "version", "providers", "depends_on", "create_github_oidc_provider", "force_delete"}
 
 // module reads a block's keys.
 func (r *reader) module(label string, pos Pos, fields []field) *Module {

@@ -85,15 +85,17 @@ resource "aws_ecr_repository" "this" {
 }
 
 resource "aws_ecr_repository_policy" "this" {
-  for_each   = { for name, s in local.settings : name => s if local.restricted || s.repository_policy != "" }
-  repository = aws_ecr_repository.this[each.key].name
-  policy     = local.policies[each.key]
+  for_each   = { for name, s in local.settings : name => local.policies[name] if local.restricted || s.repository_policy != "" }
+  repository = each.key # a reference to the repository would have terraform look at all of them for each
+  policy     = each.value
+  depends_on = [aws_ecr_repository.this]
 }
 
 resource "aws_ecr_lifecycle_policy" "this" {
   for_each   = { for name, s in local.settings : name => s.lifecycle_policy if s.lifecycle_policy != "" }
-  repository = aws_ecr_repository.this[each.key].name
+  repository = each.key
   policy     = each.value
+  depends_on = [aws_ecr_repository.this]
 }
 
 resource "aws_iam_openid_connect_provider" "github" {
