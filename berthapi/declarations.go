@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/declare/entry"
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/ledger"
 )
@@ -99,9 +100,9 @@ func (s *Service) PutDeclarations(ctx context.Context, in *PutDeclarationsInput,
 		return nil, invalid("declarations need a source")
 	}
 	p := where(ctx, in.AccountWide)
-	entries := make([]ledger.Entry, len(in.Declarations))
+	entries := make([]entry.Entry, len(in.Declarations))
 	for i, d := range in.Declarations {
-		entries[i] = ledger.Entry{Kind: ledger.Kind(d.Kind), Name: d.Name, Source: *in.Source, Module: d.Module, Line: int(d.Line), Spec: d.Spec, Pending: d.Pending, Adopted: d.Adopted}
+		entries[i] = entry.Entry{Key: entry.Key{Kind: entry.Kind(d.Kind), Name: d.Name}, Source: *in.Source, Module: d.Module, Line: int(d.Line), Spec: d.Spec, Pending: d.Pending, Adopted: d.Adopted}
 	}
 	return &PutDeclarationsOutput{}, s.do(ctx, SigningName, "PutDeclarations", sourceARN(p, *in.Source), false, func(ctx context.Context) error {
 		for _, from := range in.From { // taking from a source is changing it
@@ -136,9 +137,9 @@ func (s *Service) DeleteDeclarations(ctx context.Context, in *DeleteDeclarations
 		return nil, invalid("declarations need a source")
 	}
 	p := where(ctx, in.AccountWide)
-	keys := make([]ledger.Key, len(in.Keys))
+	keys := make([]entry.Key, len(in.Keys))
 	for i, k := range in.Keys {
-		keys[i] = ledger.Key{Kind: ledger.Kind(k.Kind), Name: k.Name}
+		keys[i] = entry.Key{Kind: entry.Kind(k.Kind), Name: k.Name}
 	}
 	return &DeleteDeclarationsOutput{}, s.do(ctx, SigningName, "DeleteDeclarations", sourceARN(p, *in.Source), false, func(ctx context.Context) error {
 		return s.ledger.Delete(ctx, p, *in.Source, keys)

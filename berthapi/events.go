@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/declare/entry"
 	"github.com/berth-registry/berth/gate"
-	"github.com/berth-registry/berth/ledger"
 	"github.com/berth-registry/berth/registry"
 	"github.com/berth-registry/berth/trail"
 )
@@ -127,7 +127,7 @@ func (s *Service) DescribeRepositoryOrigin(ctx context.Context, in *DescribeRepo
 			return err
 		}
 		out.Steps = append(out.Steps, steps...)
-		declared, err := s.ledger.Find(ctx, place, ledger.Key{Kind: ledger.Repository, Name: *in.RepositoryName})
+		declared, err := s.ledger.Find(ctx, place, entry.Key{Kind: entry.Repository, Name: *in.RepositoryName})
 		for i := range declared {
 			out.Steps = append(out.Steps, Step{At: declared[i].ChangedAt, What: "declared", Text: "by " + declared[i].Where()})
 		}

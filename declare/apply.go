@@ -59,11 +59,11 @@ func (p *Plan) of(k Kind, actions ...Action) []*Change {
 }
 
 // bySource groups entries for the ledger's calls.
-func bySource(notes []note) map[arn.Place]map[string][]Entry {
-	out := map[arn.Place]map[string][]Entry{}
+func bySource(notes []note) map[arn.Place]map[string][]line {
+	out := map[arn.Place]map[string][]line{}
 	for _, n := range notes {
 		if out[n.place] == nil {
-			out[n.place] = map[string][]Entry{}
+			out[n.place] = map[string][]line{}
 		}
 		out[n.place][n.entry.Source] = append(out[n.place][n.entry.Source], n.entry)
 	}
@@ -103,10 +103,10 @@ func (a *applier) remember(ctx context.Context) error {
 		return nil
 	}
 	var notes []note
-	gone := map[arn.Place]map[string][]Key{}
-	strike := func(place arn.Place, source string, k Key) {
+	gone := map[arn.Place]map[string][]key{}
+	strike := func(place arn.Place, source string, k key) {
 		if gone[place] == nil {
-			gone[place] = map[string][]Key{}
+			gone[place] = map[string][]key{}
 		}
 		gone[place][source] = append(gone[place][source], k)
 	}

@@ -13,7 +13,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -22,6 +21,7 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/declare/config"
+	"github.com/berth-registry/berth/declare/entry"
 )
 
 // ECR is what is used of Amazon ECR.
@@ -82,9 +82,9 @@ type Clients struct {
 // Ledger remembers which file declares what (package ledger says more). Account-wide
 // things have a place without a region.
 type Ledger interface {
-	List(ctx context.Context, p arn.Place) ([]Entry, error)
-	Put(ctx context.Context, p arn.Place, source string, entries []Entry, from []string) error
-	Delete(ctx context.Context, p arn.Place, source string, keys []Key) error
+	List(ctx context.Context, p arn.Place) ([]entry.Entry, error)
+	Put(ctx context.Context, p arn.Place, source string, entries []entry.Entry, from []string) error
+	Delete(ctx context.Context, p arn.Place, source string, keys []entry.Key) error
 }
 
 // Accounts are those that the deployment hosts.
@@ -112,52 +112,32 @@ func (b *Backend) progress(what string, done, total int) {
 }
 
 // Kind is what sort of thing is declared.
-type Kind string
+type Kind = entry.Kind
 
-// The kinds, in the order in which they are made.
+// Account is a kind that no ledger keeps: accounts are made when they are missing, and
+// stay.
+const Account Kind = "account"
+
+// The other kinds, and what names them.
 const (
-	Account        Kind = "account"
-	Provider       Kind = "oidc-provider"
-	Role           Kind = "role"
-	Repository     Kind = "repository"
-	Template       Kind = "creation-template"
-	RegistryPolicy Kind = "registry-policy"
+	Provider       = entry.Provider
+	Role           = entry.Role
+	Repository     = entry.Repository
+	Template       = entry.Template
+	RegistryPolicy = entry.RegistryPolicy
 )
 
+// order is that in which things are made.
 var order = []Kind{Account, Provider, Role, Repository, Template, RegistryPolicy}
 
-// Key names a thing within its place.
-type Key struct {
-	Kind Kind
-	Name string
-}
-
-// Entry is a line of the ledger.
-type Entry struct {
-	Key
-	Source  string
-	Module  string
-	Line    int
-	Spec    map[string]string
-	Pending bool
-	Adopted bool
-}
-
-// Where names the place of a declaration for people.
-func (e *Entry) Where() string {
-	s := e.Source
-	if e.Line > 0 {
-		s = fmt.Sprintf("%s:%d", s, e.Line)
-	}
-	if e.Module != "" {
-		s += fmt.Sprintf(" (module %q)", e.Module)
-	}
-	return s
-}
+type (
+	key  = entry.Key
+	line = entry.Entry
+)
 
 // Resource is one thing that is declared.
 type Resource struct {
-	Key
+	entry.Key
 	Place  arn.Place // without a region for what belongs to the account
 	Source string
 	Module string
@@ -222,7 +202,7 @@ type Change struct {
 }
 
 func (c *Change) place() arn.Place { return arn.Place{Account: c.Account, Region: c.Region} }
-func (c *Change) key() Key         { return Key{c.Kind, c.Name} }
+func (c *Change) key() key         { return key{Kind: c.Kind, Name: c.Name} }
 
 // Kept is something that its file no longer declares and that stays.
 type Kept struct {
@@ -260,7 +240,7 @@ type Plan struct {
 // note is a line to write or to strike.
 type note struct {
 	place  arn.Place
-	entry  Entry
+	entry  line
 	strike bool
 }
 

@@ -131,7 +131,7 @@ func (w *wanted) module(m *config.Module, p arn.Place) {
 		}
 	}
 	add := func(place arn.Place, kind Kind, name string, pos config.Pos, fields map[string]string) {
-		w.resources = append(w.resources, &Resource{Key: Key{kind, name}, Place: place, Source: m.Source, Module: m.Name, Pos: pos, Fields: fields})
+		w.resources = append(w.resources, &Resource{Key: key{Kind: kind, Name: name}, Place: place, Source: m.Source, Module: m.Name, Pos: pos, Fields: fields})
 	}
 	for _, d := range m.Repositories {
 		s := m.Each[d.Name].Over(m.Settings)

@@ -19,16 +19,16 @@ type planner struct {
 	plan     *Plan
 	problems config.Problems
 	hosted   map[arn.Account]bool              // nil when nobody can say
-	declared map[arn.Place]map[Key][]*Resource // several only of what files share
-	entries  map[arn.Place]map[Key][]*Entry
-	actual   map[arn.Place]map[Key]map[string]string
+	declared map[arn.Place]map[key][]*Resource // several only of what files share
+	entries  map[arn.Place]map[key][]*line
+	actual   map[arn.Place]map[key]map[string]string
 }
 
 // Make compares what files declare with what is there. What must not be done is told as
 // config.Problems, all of it, and nothing is planned then.
 func (b *Backend) Make(ctx context.Context, files []*config.File, o Options) (*Plan, error) {
 	p := &planner{Backend: b, o: o, want: desire(files, o), plan: &Plan{Changes: []*Change{}, Kept: []Kept{}, Warnings: []string{}, Grants: []Grant{}, from: map[arn.Place][]string{}, force: o.Force},
-		declared: map[arn.Place]map[Key][]*Resource{}, entries: map[arn.Place]map[Key][]*Entry{}, actual: map[arn.Place]map[Key]map[string]string{}}
+		declared: map[arn.Place]map[key][]*Resource{}, entries: map[arn.Place]map[key][]*line{}, actual: map[arn.Place]map[key]map[string]string{}}
 	if p.problems = p.want.problems; len(p.problems) > 0 {
 		return nil, p.problems
 	}
@@ -38,7 +38,7 @@ func (b *Backend) Make(ctx context.Context, files []*config.File, o Options) (*P
 	}
 	for _, r := range p.want.resources {
 		if p.declared[r.Place] == nil {
-			p.declared[r.Place] = map[Key][]*Resource{}
+			p.declared[r.Place] = map[key][]*Resource{}
 		}
 		p.declared[r.Place][r.Key] = append(p.declared[r.Place][r.Key], r)
 	}
@@ -97,7 +97,7 @@ func (p *planner) accounts(ctx context.Context) error {
 
 // read reads the ledger of a place, and what is there of what is declared or was.
 func (p *planner) read(ctx context.Context, place arn.Place) error {
-	p.entries[place], p.actual[place] = map[Key][]*Entry{}, map[Key]map[string]string{}
+	p.entries[place], p.actual[place] = map[key][]*line{}, map[key]map[string]string{}
 	if p.hosted != nil && !p.hosted[place.Account] {
 		return nil
 	}
@@ -110,8 +110,8 @@ func (p *planner) read(ctx context.Context, place arn.Place) error {
 			p.entries[place][list[i].Key] = append(p.entries[place][list[i].Key], &list[i])
 		}
 	}
-	fields := map[Key]map[string]bool{}
-	need := func(k Key, from map[string]string) {
+	fields := map[key]map[string]bool{}
+	need := func(k key, from map[string]string) {
 		if fields[k] == nil {
 			fields[k] = map[string]bool{}
 		}
@@ -141,7 +141,7 @@ func (p *planner) read(ctx context.Context, place arn.Place) error {
 }
 
 // own is the entry of a source, or that of the file that has the thing.
-func own(list []*Entry, r *Resource) (mine, other *Entry) {
+func own(list []*line, r *Resource) (mine, other *line) {
 	for _, e := range list {
 		if e.Source == r.Source {
 			mine = e
@@ -167,7 +167,7 @@ func (p *planner) compare(place arn.Place) {
 	}
 }
 
-func (p *planner) compareOne(c *Change, mine, other *Entry) {
+func (p *planner) compareOne(c *Change, mine, other *line) {
 	r, place := c.resource, c.place()
 	there, exists := p.actual[place][c.key()]
 	switch {
@@ -203,7 +203,7 @@ func (p *planner) refuse(r *Resource, format string, args ...any) {
 
 // settle takes a change into the plan, or only into the ledger when nothing has to
 // change but what is known.
-func (p *planner) settle(c *Change, mine *Entry, same bool) {
+func (p *planner) settle(c *Change, mine *line, same bool) {
 	if !same {
 		p.plan.Changes = append(p.plan.Changes, c)
 		return
@@ -217,8 +217,8 @@ func (p *planner) settle(c *Change, mine *Entry, same bool) {
 
 // entry is the ledger's line of a change. While it is pending, it tells of all that may
 // have been set: what was, and what shall be.
-func (c *Change) entry(pending bool) Entry {
-	e := Entry{Key: c.key(), Source: c.Source, Module: c.Module, Line: c.Line, Pending: pending, Adopted: c.adopted}
+func (c *Change) entry(pending bool) line {
+	e := line{Key: c.key(), Source: c.Source, Module: c.Module, Line: c.Line, Pending: pending, Adopted: c.adopted}
 	if e.Spec = spec(c.resource.Fields); pending {
 		all := maps.Clone(c.spec)
 		if all == nil {
@@ -231,7 +231,7 @@ func (c *Change) entry(pending bool) Entry {
 }
 
 // diff finds the fields that differ.
-func (p *planner) diff(c *Change, r *Resource, mine *Entry, there map[string]string) {
+func (p *planner) diff(c *Change, r *Resource, mine *line, there map[string]string) {
 	last := map[string]string{}
 	if mine != nil && !mine.Pending {
 		last = mine.Spec
@@ -337,6 +337,6 @@ func (p *planner) leftOver(ctx context.Context, place arn.Place) error {
 
 // still reports whether a thing is declared in this run by the source, or has gone over
 // from it to another.
-func (p *planner) still(place arn.Place, k Key, source string) bool {
+func (p *planner) still(place arn.Place, k key, source string) bool {
 	return slices.ContainsFunc(p.declared[place][k], func(r *Resource) bool { return r.Source == source || k.Kind != Provider })
 }

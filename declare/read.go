@@ -21,10 +21,10 @@ import (
 const pageSize = 1000
 
 // state is what there is, by thing and field. A field that is not set has no entry.
-type state = map[Key]map[string]string
+type state = map[key]map[string]string
 
 // read finds the things of a place that are asked for, with the fields that are.
-func read(ctx context.Context, c Clients, p arn.Place, fields map[Key]map[string]bool, progress func(string, int, int)) (state, error) {
+func read(ctx context.Context, c Clients, p arn.Place, fields map[key]map[string]bool, progress func(string, int, int)) (state, error) {
 	out := state{}
 	byKind := map[Kind][]string{}
 	for k := range fields {
@@ -41,7 +41,7 @@ func read(ctx context.Context, c Clients, p arn.Place, fields map[Key]map[string
 			return nil, fmt.Errorf("read role %s of account %s: %w", name, p.Account, plain(err))
 		}
 		if f != nil {
-			out[Key{Role, name}] = f
+			out[key{Kind: Role, Name: name}] = f
 		}
 	}
 	for _, name := range byKind[Provider] {
@@ -56,7 +56,7 @@ func read(ctx context.Context, c Clients, p arn.Place, fields map[Key]map[string
 		for _, id := range got.ClientIDList {
 			f[fieldClient+id] = "true"
 		}
-		out[Key{Provider, name}] = f
+		out[key{Kind: Provider, Name: name}] = f
 	}
 	if names := byKind[Template]; names != nil {
 		all, err := Templates(ctx, c.ECR)
@@ -65,14 +65,14 @@ func read(ctx context.Context, c Clients, p arn.Place, fields map[Key]map[string
 		}
 		for prefix, f := range all {
 			if slices.Contains(names, prefix) {
-				out[Key{Template, prefix}] = f
+				out[key{Kind: Template, Name: prefix}] = f
 			}
 		}
 	}
 	if byKind[RegistryPolicy] != nil {
 		got, err := c.ECR.GetRegistryPolicy(ctx, &ecr.GetRegistryPolicyInput{})
 		if err == nil {
-			out[Key{RegistryPolicy, ""}] = map[string]string{fieldRegistry: aws.ToString(got.PolicyText)}
+			out[key{Kind: RegistryPolicy, Name: ""}] = map[string]string{fieldRegistry: aws.ToString(got.PolicyText)}
 		} else if !is(err, "RegistryPolicyNotFoundException") {
 			return nil, fmt.Errorf("read the registry policy of account %s: %w", p.Account, plain(err))
 		}
@@ -83,7 +83,7 @@ func read(ctx context.Context, c Clients, p arn.Place, fields map[Key]map[string
 // few is how many repositories are asked for one by one rather than by a list of all.
 const few = 50
 
-func readRepositories(ctx context.Context, api ECR, names []string, fields map[Key]map[string]bool, out state, progress func(string, int, int)) error {
+func readRepositories(ctx context.Context, api ECR, names []string, fields map[key]map[string]bool, out state, progress func(string, int, int)) error {
 	found := make([]*types.Repository, len(names))
 	if len(names) <= few {
 		index := make([]int, len(names))
@@ -112,7 +112,7 @@ func readRepositories(ctx context.Context, api ECR, names []string, fields map[K
 		index[i] = i
 	}
 	err := each(ctx, index, func(ctx context.Context, i int) error {
-		want := fields[Key{Repository, aws.ToString(found[i].RepositoryName)}]
+		want := fields[key{Kind: Repository, Name: aws.ToString(found[i].RepositoryName)}]
 		var err error
 		result[i], err = RepositoryFields(ctx, api, found[i], func(f string) bool {
 			return want[f] || f == fieldTag && slices.ContainsFunc(slices.Collect(maps.Keys(want)), func(k string) bool { return strings.HasPrefix(k, fieldTag) })
@@ -120,7 +120,7 @@ func readRepositories(ctx context.Context, api ECR, names []string, fields map[K
 		return err
 	}, func(n int) { progress("reading repositories", n, len(found)) })
 	for i, r := range found {
-		out[Key{Repository, aws.ToString(r.RepositoryName)}] = result[i]
+		out[key{Kind: Repository, Name: aws.ToString(r.RepositoryName)}] = result[i]
 	}
 	return err
 }

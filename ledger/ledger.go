@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/declare/entry"
 	"github.com/berth-registry/berth/secret"
 	"github.com/berth-registry/berth/sqldb"
 )
@@ -66,44 +67,9 @@ func fail(c Code, format string, args ...any) error {
 	return &Error{Code: c, Message: fmt.Sprintf(format, args...)}
 }
 
-// Kind is what sort of thing is declared.
-type Kind string
-
-// The kinds. Providers are shared by the files that declare them; the others have one
-// file each. Roles and providers belong to an account, not to a region.
-const (
-	Repository     Kind = "repository"
-	Role           Kind = "role"
-	Provider       Kind = "oidc-provider"
-	Template       Kind = "creation-template"
-	RegistryPolicy Kind = "registry-policy"
-)
-
 // kinds says which are shared, and which belong to a region.
-var kinds = map[Kind]struct{ shared, regional bool }{Repository: {false, true}, Role: {}, Provider: {true, false}, Template: {false, true}, RegistryPolicy: {false, true}}
-
-// Entry is one declaration.
-type Entry struct {
-	Kind Kind
-	Name string
-	// Source names the file, Module the block in it, Line where it stands.
-	Source string
-	Module string
-	Line   int
-	// Spec is what was declared, by field. Long values are kept as digests.
-	Spec map[string]string
-	// Pending says that it is being applied, or was when something failed.
-	Pending bool
-	// Adopted says that the thing was there before it was declared.
-	Adopted   bool
-	ChangedAt time.Time
-}
-
-// Key names an entry of a source.
-type Key struct {
-	Kind Kind
-	Name string
-}
+var kinds = map[entry.Kind]struct{ shared, regional bool }{entry.Repository: {false, true}, entry.Role: {}, entry.Provider: {true, false},
+	entry.Template: {false, true}, entry.RegistryPolicy: {false, true}}
 
 // Limits of a call and of an entry.
 const (
@@ -129,14 +95,14 @@ func New(db *sqldb.DB, master *secret.Master, now func() time.Time) *Ledger {
 }
 
 // slot is where an entry stands beside others of its name.
-func (e *Entry) slot() string {
+func slot(e *entry.Entry) string {
 	if kinds[e.Kind].shared {
 		return e.Source
 	}
 	return ""
 }
 
-func (e *Entry) check(p arn.Place) error {
+func check(e *entry.Entry, p arn.Place) error {
 	k, known := kinds[e.Kind]
 	size := 0
 	for f, v := range e.Spec {
@@ -147,7 +113,7 @@ func (e *Entry) check(p arn.Place) error {
 		return fail(Invalid, "%.50q is no kind of thing that can be declared", e.Kind)
 	case k.regional != (p.Region != ""):
 		return fail(Invalid, "a %s is declared with a region only if it belongs to one", e.Kind)
-	case e.Kind != RegistryPolicy && e.Name == "" || len(e.Name) > maxName || !text(e.Name):
+	case e.Kind != entry.RegistryPolicy && e.Name == "" || len(e.Name) > maxName || !text(e.Name):
 		return fail(Invalid, "the name of a %s must have between 1 and %d printable characters", e.Kind, maxName)
 	case e.Source == "" || len(e.Source) > maxName || !text(e.Source):
 		return fail(Invalid, "the source must have between 1 and %d printable characters", maxName)
@@ -165,12 +131,12 @@ func text(s string) bool {
 
 // Put writes entries of one account and region, all or none: Conflict when another
 // source has one of them, unless it is in from, whose entries of these names end.
-func (l *Ledger) Put(ctx context.Context, p arn.Place, entries []Entry, from ...string) error {
+func (l *Ledger) Put(ctx context.Context, p arn.Place, entries []entry.Entry, from ...string) error {
 	if len(entries) > MaxEntries {
 		return fail(Invalid, "at most %d entries can be written at a time", MaxEntries)
 	}
 	for i := range entries {
-		if err := entries[i].check(p); err != nil {
+		if err := check(&entries[i], p); err != nil {
 			return err
 		}
 	}
@@ -182,7 +148,7 @@ func (l *Ledger) Put(ctx context.Context, p arn.Place, entries []Entry, from ...
 				if source == e.Source {
 					continue
 				}
-				if err := deleteEntry(tx, p, source, Key{e.Kind, e.Name}); err != nil {
+				if err := deleteEntry(tx, p, source, e.Key); err != nil {
 					return err
 				}
 			}
@@ -206,20 +172,8 @@ func (l *Ledger) Put(ctx context.Context, p arn.Place, entries []Entry, from ...
 	})
 }
 
-// Where names the place of a declaration for people.
-func (e *Entry) Where() string {
-	s := e.Source
-	if e.Line > 0 {
-		s = fmt.Sprintf("%s:%d", s, e.Line)
-	}
-	if e.Module != "" {
-		s += fmt.Sprintf(" (module %q)", e.Module)
-	}
-	return s
-}
-
 // Delete removes entries of a source. Those that are not there are no error.
-func (l *Ledger) Delete(ctx context.Context, p arn.Place, source string, keys []Key) error {
+func (l *Ledger) Delete(ctx context.Context, p arn.Place, source string, keys []entry.Key) error {
 	if len(keys) > MaxEntries {
 		return fail(Invalid, "at most %d entries can be removed at a time", MaxEntries)
 	}
@@ -234,13 +188,13 @@ func (l *Ledger) Delete(ctx context.Context, p arn.Place, source string, keys []
 }
 
 // Find returns the entries of one thing: none, one, or for shared things one a source.
-func (l *Ledger) Find(ctx context.Context, p arn.Place, k Key) ([]Entry, error) {
+func (l *Ledger) Find(ctx context.Context, p arn.Place, k entry.Key) ([]entry.Entry, error) {
 	return l.entriesOf(ctx, p, k)
 }
 
 // List returns entries of an account and region, of one source if it is given, in
 // order of kind and name, from a page token on; next is "" at the end.
-func (l *Ledger) List(ctx context.Context, p arn.Place, source, token string, limit int) (list []Entry, next string, err error) {
+func (l *Ledger) List(ctx context.Context, p arn.Place, source, token string, limit int) (list []entry.Entry, next string, err error) {
 	after := [3]string{}
 	binding := fmt.Sprintf("%s/%s/%s", p.Account, p.Region, source)
 	if l.pages.Untoken(binding, token, &after) != nil {
@@ -252,5 +206,5 @@ func (l *Ledger) List(ctx context.Context, p arn.Place, source, token string, li
 	}
 	list = list[:limit]
 	e := &list[limit-1]
-	return list, l.pages.Token(binding, [3]string{string(e.Kind), e.Name, e.slot()}), nil
+	return list, l.pages.Token(binding, [3]string{string(e.Kind), e.Name, slot(e)}), nil
 }

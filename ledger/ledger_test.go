@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/declare/entry"
 	"github.com/berth-registry/berth/ledger"
 	"github.com/berth-registry/berth/secret"
 	"github.com/berth-registry/berth/sqldb"
@@ -31,11 +32,11 @@ func each(t *testing.T, fn func(*testing.T, *ledger.Ledger)) {
 	})
 }
 
-func repository(source, name string) ledger.Entry {
-	return ledger.Entry{Kind: ledger.Repository, Name: name, Source: source, Module: "ecr", Line: 3, Spec: map[string]string{"scan_on_push": "true"}, ChangedAt: then}
+func repository(source, name string) entry.Entry {
+	return entry.Entry{Key: entry.Key{Kind: entry.Repository, Name: name}, Source: source, Module: "ecr", Line: 3, Spec: map[string]string{"scan_on_push": "true"}, ChangedAt: then}
 }
 
-func names(list []ledger.Entry) string {
+func names(list []entry.Entry) string {
 	var out []string
 	for _, e := range list {
 		out = append(out, fmt.Sprintf("%s %s by %s", e.Kind, e.Name, e.Source))
@@ -43,9 +44,9 @@ func names(list []ledger.Entry) string {
 	return strings.Join(out, "\n")
 }
 
-func list(t *testing.T, l *ledger.Ledger, p arn.Place, source string, page int) []ledger.Entry {
+func list(t *testing.T, l *ledger.Ledger, p arn.Place, source string, page int) []entry.Entry {
 	t.Helper()
-	var all []ledger.Entry
+	var all []entry.Entry
 	for token := ""; ; {
 		got, next, err := l.List(t.Context(), p, source, token, page)
 		if err != nil {
@@ -62,28 +63,28 @@ func list(t *testing.T, l *ledger.Ledger, p arn.Place, source string, page int) 
 func TestOwners(t *testing.T) {
 	each(t, func(t *testing.T, l *ledger.Ledger) {
 		ctx := t.Context()
-		put := func(p arn.Place, want string, entries []ledger.Entry, from ...string) {
+		put := func(p arn.Place, want string, entries []entry.Entry, from ...string) {
 			t.Helper()
 			err := l.Put(ctx, p, entries, from...)
 			if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
 				t.Errorf("got %v, want %q", err, want)
 			}
 		}
-		put(here, "", []ledger.Entry{repository("a.tf", "one"), repository("a.tf", "two")})
+		put(here, "", []entry.Entry{repository("a.tf", "one"), repository("a.tf", "two")})
 		put(here, `DeclaredElsewhereException: repository one is declared by a.tf:3 (module "ecr"); repository two is declared by a.tf:3`,
-			[]ledger.Entry{repository("b.tf", "new"), repository("b.tf", "one"), repository("b.tf", "two")})
+			[]entry.Entry{repository("b.tf", "new"), repository("b.tf", "one"), repository("b.tf", "two")})
 		if got := names(list(t, l, here, "b.tf", 10)); got != "" {
 			t.Errorf("a refused call wrote %s", got)
 		}
-		put(arn.Place{Account: here.Account, Region: "us-east-1"}, "", []ledger.Entry{repository("b.tf", "one")})
-		put(arn.Place{Account: "222222222222", Region: here.Region}, "", []ledger.Entry{repository("b.tf", "one")})
-		put(here, "", []ledger.Entry{repository("b.tf", "one")}, "a.tf", "b.tf")
-		provider := func(source string) ledger.Entry {
-			return ledger.Entry{Kind: ledger.Provider, Name: "github", Source: source}
+		put(arn.Place{Account: here.Account, Region: "us-east-1"}, "", []entry.Entry{repository("b.tf", "one")})
+		put(arn.Place{Account: "222222222222", Region: here.Region}, "", []entry.Entry{repository("b.tf", "one")})
+		put(here, "", []entry.Entry{repository("b.tf", "one")}, "a.tf", "b.tf")
+		provider := func(source string) entry.Entry {
+			return entry.Entry{Key: entry.Key{Kind: entry.Provider, Name: "github"}, Source: source}
 		}
-		put(global, "", []ledger.Entry{provider("a.tf"), {Kind: ledger.Role, Name: "push", Source: "a.tf", Adopted: true, Pending: true}})
-		put(global, "", []ledger.Entry{provider("b.tf")})
-		put(global, "role push is declared by a.tf", []ledger.Entry{{Kind: ledger.Role, Name: "push", Source: "b.tf"}})
+		put(global, "", []entry.Entry{provider("a.tf"), {Key: entry.Key{Kind: entry.Role, Name: "push"}, Source: "a.tf", Adopted: true, Pending: true}})
+		put(global, "", []entry.Entry{provider("b.tf")})
+		put(global, "role push is declared by a.tf", []entry.Entry{{Key: entry.Key{Kind: entry.Role, Name: "push"}, Source: "b.tf"}})
 		if got := names(list(t, l, here, "", 1)); got != "repository one by b.tf\nrepository two by a.tf" {
 			t.Errorf("here: %s", got)
 		}
@@ -93,18 +94,18 @@ func TestOwners(t *testing.T) {
 		if got := names(list(t, l, global, "a.tf", 1)); got != "oidc-provider github by a.tf\nrole push by a.tf" {
 			t.Errorf("one source: %s", got)
 		}
-		if err := l.Delete(ctx, global, "b.tf", []ledger.Key{{Kind: ledger.Role, Name: "push"}, {Kind: ledger.Provider, Name: "github"}}); err != nil {
+		if err := l.Delete(ctx, global, "b.tf", []entry.Key{{Kind: entry.Role, Name: "push"}, {Kind: entry.Provider, Name: "github"}}); err != nil {
 			t.Fatal(err)
 		}
-		got, err := l.Find(ctx, global, ledger.Key{Kind: ledger.Role, Name: "push"})
+		got, err := l.Find(ctx, global, entry.Key{Kind: entry.Role, Name: "push"})
 		if err != nil || len(got) != 1 || !got[0].Adopted || !got[0].Pending {
 			t.Errorf("the role of another file: %+v %v", got, err)
 		}
 		again := repository("a.tf", "two")
 		again.Spec = map[string]string{"tags.owner": "core"}
-		put(here, "", []ledger.Entry{again})
-		two, err := l.Find(ctx, here, ledger.Key{Kind: ledger.Repository, Name: "two"})
-		if diff := cmp.Diff([]ledger.Entry{again}, two); diff != "" || err != nil {
+		put(here, "", []entry.Entry{again})
+		two, err := l.Find(ctx, here, entry.Key{Kind: entry.Repository, Name: "two"})
+		if diff := cmp.Diff([]entry.Entry{again}, two); diff != "" || err != nil {
 			t.Errorf("%s %v", diff, err)
 		}
 	})
@@ -118,7 +119,7 @@ func TestRace(t *testing.T) {
 			won := make(chan int, 8)
 			for i := range 8 {
 				all.Go(func() {
-					err := l.Put(t.Context(), here, []ledger.Entry{repository(fmt.Sprint(i), fmt.Sprint("r", round))})
+					err := l.Put(t.Context(), here, []entry.Entry{repository(fmt.Sprint(i), fmt.Sprint("r", round))})
 					if err == nil {
 						won <- i
 					} else if ledger.CodeOf(err) != ledger.Conflict {
@@ -137,29 +138,29 @@ func TestRace(t *testing.T) {
 func TestInvalid(t *testing.T) {
 	each(t, func(t *testing.T, l *ledger.Ledger) {
 		good := repository("a.tf", "one")
-		for name, change := range map[string]func(*ledger.Entry, *arn.Place){
-			"kind":        func(e *ledger.Entry, _ *arn.Place) { e.Kind = "bucket" },
-			"no name":     func(e *ledger.Entry, _ *arn.Place) { e.Name = "" },
-			"long name":   func(e *ledger.Entry, _ *arn.Place) { e.Name = strings.Repeat("x", 513) },
-			"control":     func(e *ledger.Entry, _ *arn.Place) { e.Source = "a\nb" },
-			"no source":   func(e *ledger.Entry, _ *arn.Place) { e.Source = "" },
-			"line":        func(e *ledger.Entry, _ *arn.Place) { e.Line = -1 },
-			"large spec":  func(e *ledger.Entry, _ *arn.Place) { e.Spec = map[string]string{"x": strings.Repeat("x", 70_000)} },
-			"no region":   func(_ *ledger.Entry, p *arn.Place) { p.Region = "" },
-			"role's":      func(e *ledger.Entry, _ *arn.Place) { e.Kind = ledger.Role },
-			"module name": func(e *ledger.Entry, _ *arn.Place) { e.Module = "\x00" },
+		for name, change := range map[string]func(*entry.Entry, *arn.Place){
+			"kind":        func(e *entry.Entry, _ *arn.Place) { e.Kind = "bucket" },
+			"no name":     func(e *entry.Entry, _ *arn.Place) { e.Name = "" },
+			"long name":   func(e *entry.Entry, _ *arn.Place) { e.Name = strings.Repeat("x", 513) },
+			"control":     func(e *entry.Entry, _ *arn.Place) { e.Source = "a\nb" },
+			"no source":   func(e *entry.Entry, _ *arn.Place) { e.Source = "" },
+			"line":        func(e *entry.Entry, _ *arn.Place) { e.Line = -1 },
+			"large spec":  func(e *entry.Entry, _ *arn.Place) { e.Spec = map[string]string{"x": strings.Repeat("x", 70_000)} },
+			"no region":   func(_ *entry.Entry, p *arn.Place) { p.Region = "" },
+			"role's":      func(e *entry.Entry, _ *arn.Place) { e.Kind = entry.Role },
+			"module name": func(e *entry.Entry, _ *arn.Place) { e.Module = "\x00" },
 		} {
 			e, p := good, here
 			change(&e, &p)
-			if err := l.Put(t.Context(), p, []ledger.Entry{good, e}); ledger.CodeOf(err) != ledger.Invalid {
+			if err := l.Put(t.Context(), p, []entry.Entry{good, e}); ledger.CodeOf(err) != ledger.Invalid {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		many := make([]ledger.Entry, ledger.MaxEntries+1)
+		many := make([]entry.Entry, ledger.MaxEntries+1)
 		if err := l.Put(t.Context(), here, many); ledger.CodeOf(err) != ledger.Invalid {
 			t.Errorf("too many: %v", err)
 		}
-		if err := l.Delete(t.Context(), here, "a", make([]ledger.Key, ledger.MaxEntries+1)); ledger.CodeOf(err) != ledger.Invalid {
+		if err := l.Delete(t.Context(), here, "a", make([]entry.Key, ledger.MaxEntries+1)); ledger.CodeOf(err) != ledger.Invalid {
 			t.Errorf("too many: %v", err)
 		}
 		if _, _, err := l.List(t.Context(), here, "", "nonsense", 1); ledger.CodeOf(err) != ledger.Invalid {

@@ -25,6 +25,7 @@ import (
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/declare"
 	declared "github.com/berth-registry/berth/declare/config"
+	"github.com/berth-registry/berth/declare/entry"
 	"github.com/berth-registry/berth/identity"
 	"github.com/berth-registry/berth/ledger"
 )
@@ -252,36 +253,19 @@ func (a keeperAccounts) Create(ctx context.Context, id arn.Account, name string)
 // keeperLedger is the ledger as package declare wants it.
 type keeperLedger struct{ *ledger.Ledger }
 
-func (l keeperLedger) List(ctx context.Context, p arn.Place) ([]declare.Entry, error) {
-	var all []declare.Entry
+func (l keeperLedger) List(ctx context.Context, p arn.Place) ([]entry.Entry, error) {
+	var all []entry.Entry
 	for token := ""; ; {
 		list, next, err := l.Ledger.List(ctx, p, "", token, ledger.MaxEntries)
 		if err != nil {
 			return nil, err
 		}
-		for i := range list {
-			e := &list[i]
-			all = append(all, declare.Entry{Key: declare.Key{Kind: declare.Kind(e.Kind), Name: e.Name}, Source: e.Source, Module: e.Module, Line: e.Line, Spec: e.Spec,
-				Pending: e.Pending, Adopted: e.Adopted})
-		}
-		if token = next; token == "" {
+		if all, token = append(all, list...), next; token == "" {
 			return all, nil
 		}
 	}
 }
 
-func (l keeperLedger) Put(ctx context.Context, p arn.Place, source string, entries []declare.Entry, from []string) error {
-	list := make([]ledger.Entry, len(entries))
-	for i, e := range entries {
-		list[i] = ledger.Entry{Kind: ledger.Kind(e.Kind), Name: e.Name, Source: source, Module: e.Module, Line: e.Line, Spec: e.Spec, Pending: e.Pending, Adopted: e.Adopted}
-	}
-	return l.Ledger.Put(ctx, p, list, from...)
-}
-
-func (l keeperLedger) Delete(ctx context.Context, p arn.Place, source string, keys []declare.Key) error {
-	list := make([]ledger.Key, len(keys))
-	for i, k := range keys {
-		list[i] = ledger.Key{Kind: ledger.Kind(k.Kind), Name: k.Name}
-	}
-	return l.Ledger.Delete(ctx, p, source, list)
+func (l keeperLedger) Put(ctx context.Context, p arn.Place, _ string, entries []entry.Entry, from []string) error {
+	return l.Ledger.Put(ctx, p, entries, from...)
 }

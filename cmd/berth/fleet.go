@@ -15,6 +15,7 @@ import (
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/berthapi"
 	"github.com/berth-registry/berth/declare"
+	"github.com/berth-registry/berth/declare/entry"
 )
 
 // fleet is a deployment's accounts as package declare wants them: its own by the
@@ -88,17 +89,17 @@ func (f *fleet) connect(ctx context.Context, p arn.Place) (declare.Clients, erro
 }
 
 // List, Put and Delete are the ledger's.
-func (f *fleet) List(ctx context.Context, p arn.Place) ([]declare.Entry, error) {
+func (f *fleet) List(ctx context.Context, p arn.Place) ([]entry.Entry, error) {
 	c, err := f.as(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	var all []declare.Entry
+	var all []entry.Entry
 	in := map[string]any{"accountWide": p.Region == ""}
 	for {
 		var out struct {
 			Declarations []struct {
-				Kind             declare.Kind
+				Kind             entry.Kind
 				Name             string
 				Source, Module   string
 				Line             int
@@ -111,7 +112,7 @@ func (f *fleet) List(ctx context.Context, p arn.Place) ([]declare.Entry, error) 
 			return nil, err
 		}
 		for _, d := range out.Declarations {
-			all = append(all, declare.Entry{Key: declare.Key{Kind: d.Kind, Name: d.Name}, Source: d.Source, Module: d.Module, Line: d.Line, Spec: d.Spec, Pending: d.Pending, Adopted: d.Adopted})
+			all = append(all, entry.Entry{Key: entry.Key{Kind: d.Kind, Name: d.Name}, Source: d.Source, Module: d.Module, Line: d.Line, Spec: d.Spec, Pending: d.Pending, Adopted: d.Adopted})
 		}
 		if out.NextToken == "" {
 			return all, nil
@@ -121,7 +122,7 @@ func (f *fleet) List(ctx context.Context, p arn.Place) ([]declare.Entry, error) 
 }
 
 // Put implements declare.Ledger.
-func (f *fleet) Put(ctx context.Context, p arn.Place, source string, entries []declare.Entry, from []string) error {
+func (f *fleet) Put(ctx context.Context, p arn.Place, source string, entries []entry.Entry, from []string) error {
 	c, err := f.as(ctx, p)
 	if err != nil {
 		return err
@@ -135,7 +136,7 @@ func (f *fleet) Put(ctx context.Context, p arn.Place, source string, entries []d
 }
 
 // Delete implements declare.Ledger.
-func (f *fleet) Delete(ctx context.Context, p arn.Place, source string, keys []declare.Key) error {
+func (f *fleet) Delete(ctx context.Context, p arn.Place, source string, keys []entry.Key) error {
 	c, err := f.as(ctx, p)
 	if err != nil {
 		return err
