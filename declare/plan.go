@@ -1,6 +1,7 @@
 package declare
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -54,12 +55,17 @@ func (b *Backend) Make(ctx context.Context, files []*config.File, o Options) (*P
 		}
 	}
 	if len(p.problems) > 0 {
-		slices.SortStableFunc(p.problems, func(a, b config.Problem) int { return strings.Compare(a.File, b.File)*1_000_000 + a.Line - b.Line })
+		slices.SortStableFunc(p.problems, func(a, b config.Problem) int {
+			return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		})
 		return nil, p.problems
 	}
 	p.plan.sort()
 	return p.plan, nil
 }
+
+// maxAccountName is how long an account's name may be, in bytes.
+const maxAccountName = 50
 
 // accounts plans those that are named and not there.
 func (p *planner) accounts(ctx context.Context) error {
@@ -89,7 +95,7 @@ func (p *planner) accounts(ctx context.Context) error {
 				name = "account " + string(id)
 			}
 			p.plan.Changes = append(p.plan.Changes, &Change{Action: Create, Kind: Account, Name: string(id), Account: id,
-				Fields: []FieldChange{{Field: "name", After: name[:min(len(name), 50)]}}})
+				Fields: []FieldChange{{Field: "name", After: strings.ToValidUTF8(name[:min(len(name), maxAccountName)], "")}}})
 		}
 	}
 	return nil
@@ -184,7 +190,8 @@ func (p *planner) compareOne(c *Change, mine, other *line) {
 	if exists {
 		c.Action = Update
 		if mine == nil {
-			c.adopted = true
+			// Unless another file has made it, as it may have what files share.
+			c.adopted = !slices.ContainsFunc(p.entries[place][c.key()], func(e *line) bool { return !e.Adopted })
 			if p.Ledger != nil && c.Kind != Provider {
 				c.Action = Adopt
 			}
@@ -281,8 +288,8 @@ func or(s, instead string) string {
 	return s
 }
 
-// sameKey reports whether a key that was named by alias or id is the one that an answer
-// shows by ARN.
+// sameKey reports whether a key that was named by alias or id may be the one that an
+// answer shows by ARN: which key an alias means is not known here.
 func sameKey(shown, named string) bool {
 	return named == "" || shown != "" && (strings.HasSuffix(shown, "/"+named) || strings.HasPrefix(named, "alias/") || strings.Contains(named, ":alias/"))
 }

@@ -130,7 +130,8 @@ func text(s string) bool {
 }
 
 // Put writes entries of one account and region, all or none: Conflict when another
-// source has one of them, unless it is in from, whose entries of these names end.
+// source has one of them, unless it is in from, whose entries of these names end but for
+// shared things.
 func (l *Ledger) Put(ctx context.Context, p arn.Place, entries []entry.Entry, from ...string) error {
 	if len(entries) > MaxEntries {
 		return fail(Invalid, "at most %d entries can be written at a time", MaxEntries)
@@ -145,7 +146,7 @@ func (l *Ledger) Put(ctx context.Context, p arn.Place, entries []entry.Entry, fr
 		for i := range entries {
 			e := &entries[i]
 			for _, source := range from {
-				if source == e.Source {
+				if source == e.Source || kinds[e.Kind].shared {
 					continue
 				}
 				if err := deleteEntry(tx, p, source, e.Key); err != nil {

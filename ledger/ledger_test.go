@@ -84,6 +84,7 @@ func TestOwners(t *testing.T) {
 		}
 		put(global, "", []entry.Entry{provider("a.tf"), {Key: entry.Key{Kind: entry.Role, Name: "push"}, Source: "a.tf", Adopted: true, Pending: true}})
 		put(global, "", []entry.Entry{provider("b.tf")})
+		put(global, "", []entry.Entry{provider("b.tf")}, "a.tf") // what is shared is not taken
 		put(global, "role push is declared by a.tf", []entry.Entry{{Key: entry.Key{Kind: entry.Role, Name: "push"}, Source: "b.tf"}})
 		if got := names(list(t, l, here, "", 1)); got != "repository one by b.tf\nrepository two by a.tf" {
 			t.Errorf("here: %s", got)

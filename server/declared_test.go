@@ -176,8 +176,10 @@ func TestDeclaredOwners(t *testing.T) {
 	d.want(map[string]string{"a.yaml": github("a", "ecr-repositories: []"), "b.yaml": github("b", "ecr-repositories: [two, one]")}, nil, "update repository one from a.yaml repository_policy")
 	// Access that is taken out ends without being asked for twice; repositories stay.
 	d.want(map[string]string{"b.yaml": "ecr-repositories: [one]"}, nil, "delete role b", "update repository one repository_policy", "kept two")
+	d.want(map[string]string{"c.yaml": github("c", "ecr-repositories: []")}, nil, "create role c") // shares the provider that a.yaml has made
 	destroy := func(o *declare.Options) { o.Destroy = true }
-	d.want(map[string]string{"a.yaml": a}, destroy, "delete oidc-provider "+provider, "delete role a")
+	d.want(map[string]string{"a.yaml": a}, destroy, "delete role a")
+	d.want(map[string]string{"c.yaml": "ecr-repositories: []"}, destroy, "delete oidc-provider "+provider, "delete role c")
 	d.want(map[string]string{"b.yaml": "ecr-repositories: [one]"}, destroy, "delete repository one", "delete repository two")
 }
 

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -87,7 +88,10 @@ func (k *keeper) fingerprint() uint64 {
 		if err != nil {
 			return err
 		}
-		if info, err := d.Info(); err == nil && !d.IsDir() {
+		if d.IsDir() && p != k.dir && strings.HasPrefix(d.Name(), ".") {
+			return fs.SkipDir
+		}
+		if info, err := os.Stat(p); err == nil && !d.IsDir() {
 			fmt.Fprintf(h, "%s %d %d\n", p, info.Size(), info.ModTime().UnixNano())
 		}
 		return nil

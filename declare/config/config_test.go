@@ -258,6 +258,27 @@ func TestSource(t *testing.T) {
 	}
 }
 
+// TestLinks: files that are links are read, as Kubernetes mounts them; what they point to
+// is not read twice.
+func TestLinks(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "..2026"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "..2026", "a.yaml"), []byte("ecr-repositories: [app]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for link, to := range map[string]string{"..data": "..2026", "a.yaml": "..data/a.yaml", "gone.yaml": "nowhere"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := config.Load([]string{dir}, config.Options{})
+	if err != nil || len(files) != 1 || files[0].Path != filepath.Join(dir, "a.yaml") {
+		t.Errorf("%+v %v", files, err)
+	}
+}
+
 func FuzzHCL(f *testing.F) {
 	text, err := os.ReadFile("testdata/guide.tf")
 	if err != nil {

@@ -74,8 +74,10 @@ func (l *loader) tree(root string) {
 			return err
 		case d.IsDir() && p != root && strings.HasPrefix(d.Name(), "."):
 			return fs.SkipDir
-		case !d.IsDir() && suffix(p) != "" && d.Type().IsRegular():
-			l.file(p, false)
+		case !d.IsDir() && suffix(p) != "":
+			if info, err := os.Stat(p); err == nil && info.Mode().IsRegular() { // also through links, as Kubernetes mounts files
+				l.file(p, false)
+			}
 		}
 		return nil
 	})
