@@ -78,7 +78,10 @@ func redact(in any) awsproto.Redact {
 			repository = *name
 		}
 	}
-	return func(_, field string, value any) (any, bool) {
+	return func(typeName, field string, value any) (any, bool) {
+		if typeName == "Declaration" && field == "Spec" { // the changes themselves tell it
+			return nil, false
+		}
 		if secrets[field] {
 			return awsproto.Hidden, false
 		}

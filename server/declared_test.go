@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,10 +44,10 @@ func newDeclaring(t *testing.T) *declaring {
 func (d *declaring) plan(files map[string]string, change func(*declare.Options)) (*declare.Plan, error) {
 	d.t.Helper()
 	var names []string
-	for name, text := range files {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		path := filepath.Join(d.dir, name)
 		names = append(names, path)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(files[name]), 0o600); err != nil {
 			d.t.Fatal(err)
 		}
 	}

@@ -157,7 +157,10 @@ func summary(c *declare.Change) []string {
 			out = append(out, "scanned on push")
 		}
 	}
-	if tags > 0 {
+	switch {
+	case tags == 1:
+		out = append(out, "1 tag")
+	case tags > 1:
 		out = append(out, fmt.Sprintf("%d tags", tags))
 	}
 	return out
