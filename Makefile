@@ -29,7 +29,7 @@ lint:
 	bin/tools/staticcheck ./...
 
 race:
-	CGO_ENABLED=1 $(GO) test -race -timeout 300s $$($(GO) list ./... | grep -v -e /conformance$$ -e '/berth$$' -e /bench$$) . -skip 'TestStories|TestKill|TestPowerCut|TestTerraform|TestCrashStates|TestEveryCallFails|TestMany'
+	CGO_ENABLED=1 $(GO) test -race -timeout 300s $$($(GO) list ./... | grep -v -e /conformance$$ -e '/berth$$' -e /bench$$) . ./cmd/berth -skip 'TestStories|TestKill|TestPowerCut|TestTerraform|TestCrashStates|TestEveryCallFails|TestMany'
 
 e2e:
 	$(GO) test -timeout 900s -v -run 'TestStories|TestKill|TestPowerCut|TestTerraform' . 2>&1 | scripts/brief

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -13,7 +14,6 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/berth-registry/berth/arn"
-	"github.com/berth-registry/berth/berthapi"
 	"github.com/berth-registry/berth/declare"
 	"github.com/berth-registry/berth/declare/entry"
 )
@@ -26,6 +26,10 @@ type fleet struct {
 	mu      sync.Mutex
 	keys    map[arn.Account]aws.Credentials
 }
+
+// assumedTime is for how long what AssumeAccount gives is used: a while less than it
+// lasts.
+const assumedTime = 50 * time.Minute
 
 func newFleet(ctx context.Context, api *client) (*fleet, error) {
 	account, err := api.account(ctx)
@@ -61,15 +65,12 @@ func (f *fleet) as(ctx context.Context, p arn.Place) (*client, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	keys, ok := f.keys[p.Account]
-	if !ok {
-		var out berthapi.AssumeAccountOutput
-		if _, err := f.api.call(ctx, "AssumeAccount", map[string]any{"id": p.Account}, &struct {
-			*berthapi.AssumeAccountOutput
-			Expiration float64
-		}{AssumeAccountOutput: &out}); err != nil {
+	if !ok || keys.Expired() {
+		var out struct{ AccessKeyID, SecretAccessKey, SessionToken string }
+		if _, err := f.api.call(ctx, "AssumeAccount", map[string]any{"id": p.Account}, &out); err != nil {
 			return nil, fmt.Errorf("these credentials are of account %s and may not act in account %s: %w", f.account, p.Account, err)
 		}
-		keys = aws.Credentials{AccessKeyID: *out.AccessKeyID, SecretAccessKey: *out.SecretAccessKey, SessionToken: *out.SessionToken}
+		keys = aws.Credentials{AccessKeyID: out.AccessKeyID, SecretAccessKey: out.SecretAccessKey, SessionToken: out.SessionToken, CanExpire: true, Expires: time.Now().Add(assumedTime)}
 		f.keys[p.Account] = keys
 	}
 	server := *f.api.server
