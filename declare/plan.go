@@ -263,8 +263,8 @@ func (p *planner) diff(c *Change, r *Resource, mine *line, there map[string]stri
 			p.refuse(r, "%s of repository %q is %s and cannot become %s: a repository's encryption is fixed when it is created", f, c.Name, or(before, "none"), or(after, "none"))
 			continue
 		}
-		before_, known := last[f]
-		c.Fields = append(c.Fields, FieldChange{Field: f, Before: before, After: after, Drift: known && before_ == now[f]})
+		was, known := last[f]
+		c.Fields = append(c.Fields, FieldChange{Field: f, Before: before, After: after, Drift: known && was == now[f]})
 	}
 	if mine != nil && there != nil { // what the file said once and says no longer
 		for _, f := range slices.Sorted(maps.Keys(mine.Spec)) {

@@ -208,9 +208,7 @@ func (r *reader) github(v *node) *GitHubAccess {
 				d.Subjects = append(d.Subjects, s.Name)
 			}
 		}
-		out := *g
-		out.Repositories = append(out.Repositories, d)
-		*g = out
+		g.Repositories = append(g.Repositories, d)
 	}
 	if len(g.Repositories) == 0 && len(r.problems) == 0 {
 		r.fail(v.pos, "%s must name at least one repository", what)

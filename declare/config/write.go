@@ -76,9 +76,9 @@ func YAML(modules []*Module) string {
 
 func str(s string) *node { return &node{kind: text, text: s} }
 
-func strs(list_ []string) *node {
+func strs(values []string) *node {
 	n := &node{kind: list}
-	for _, s := range list_ {
+	for _, s := range values {
 		n.items = append(n.items, str(s))
 	}
 	return n
@@ -185,11 +185,11 @@ func document(s string) *node {
 	if n.kind != object {
 		return str(s)
 	}
-	return &node{kind: document_, items: []*node{n}}
+	return &node{kind: encoded, items: []*node{n}}
 }
 
-// document_ is a node that HCL writes as jsonencode(…).
-const document_ kind = "a document"
+// encoded is a node that HCL writes as jsonencode(…).
+const encoded kind = "a document"
 
 func fromJSON(v any) *node {
 	switch v := v.(type) {
@@ -275,7 +275,7 @@ func (n *node) hcl(b *bytes.Buffer, indent string) {
 		b.WriteString(n.text)
 	case text:
 		b.WriteString(quoted(n.text))
-	case document_:
+	case encoded:
 		b.WriteString("jsonencode(")
 		n.items[0].hcl(b, indent)
 		b.WriteByte(')')
@@ -325,7 +325,7 @@ func (n *node) yaml() *yaml.Node {
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: n.text}
 	case text:
 		return scalar(n.text)
-	case document_:
+	case encoded:
 		return n.items[0].yaml()
 	case list:
 		out := &yaml.Node{Kind: yaml.SequenceNode}
