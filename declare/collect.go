@@ -11,7 +11,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
-	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/declare/config"
@@ -63,17 +62,9 @@ type found struct {
 func (f *found) group() string { return fmt.Sprint(f.role, f.accounts) }
 
 func (c *collector) repositories(ctx context.Context, progress func(string, int, int)) error {
-	var all []types.Repository
-	in := &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(pageSize)}
-	for {
-		page, err := c.ECR.DescribeRepositories(ctx, in)
-		if err != nil {
-			return err
-		}
-		all = append(all, page.Repositories...)
-		if in.NextToken = page.NextToken; in.NextToken == nil {
-			break
-		}
+	all, err := Repositories(ctx, c.ECR, nil)
+	if err != nil {
+		return err
 	}
 	c.out.Repositories = len(all)
 	fields := make([]map[string]string, len(all))
@@ -81,7 +72,7 @@ func (c *collector) repositories(ctx context.Context, progress func(string, int,
 	for i := range index {
 		index[i] = i
 	}
-	err := each(ctx, index, func(ctx context.Context, i int) error {
+	err = each(ctx, index, func(ctx context.Context, i int) error {
 		var err error
 		fields[i], err = RepositoryFields(ctx, c.ECR, &all[i], func(string) bool { return true })
 		return err

@@ -102,8 +102,20 @@ func readRepositories(ctx context.Context, api ECR, names []string, fields map[k
 		if err != nil {
 			return err
 		}
-	} else if err := listRepositories(ctx, api, names, found); err != nil {
-		return err
+	} else {
+		all, err := Repositories(ctx, api, nil)
+		if err != nil {
+			return err
+		}
+		at := map[string]int{}
+		for i, n := range names {
+			at[n] = i
+		}
+		for i := range all {
+			if n, ok := at[aws.ToString(all[i].RepositoryName)]; ok {
+				found[n] = &all[i]
+			}
+		}
 	}
 	found = slices.DeleteFunc(found, func(r *types.Repository) bool { return r == nil })
 	result := make([]map[string]string, len(found))
@@ -125,25 +137,24 @@ func readRepositories(ctx context.Context, api ECR, names []string, fields map[k
 	return err
 }
 
-// listRepositories finds names among all repositories.
-func listRepositories(ctx context.Context, api ECR, names []string, found []*types.Repository) error {
-	at := map[string]int{}
-	for i, n := range names {
-		at[n] = i
+// Repositories lists the repositories of a registry, or those that are named; one that is
+// not there is an error.
+func Repositories(ctx context.Context, api ECR, names []string) ([]types.Repository, error) {
+	var all []types.Repository
+	in := &ecr.DescribeRepositoriesInput{}
+	if len(names) > 0 {
+		in.RepositoryNames = names
+	} else {
+		in.MaxResults = aws.Int32(pageSize)
 	}
-	in := &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(pageSize)}
 	for {
 		page, err := api.DescribeRepositories(ctx, in)
 		if err != nil {
-			return err
+			return nil, plain(err)
 		}
-		for i := range page.Repositories {
-			if n, ok := at[aws.ToString(page.Repositories[i].RepositoryName)]; ok {
-				found[n] = &page.Repositories[i]
-			}
-		}
+		all = append(all, page.Repositories...)
 		if in.NextToken = page.NextToken; in.NextToken == nil {
-			return nil
+			return all, nil
 		}
 	}
 }

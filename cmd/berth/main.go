@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/berth-registry/berth/catalog/mapping/runner"
 	"github.com/berth-registry/berth/declare/config"
 	"github.com/berth-registry/berth/function/worker"
 )
@@ -23,6 +24,9 @@ import (
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == worker.InitCommand {
 		os.Exit(worker.Init(os.Args[2:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == runner.Command {
+		os.Exit(runner.Process(os.Stdin, os.Stdout))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
@@ -64,6 +68,7 @@ type cli struct {
 	Destroy destroyCmd `cmd:"" help:"Delete what files declare."`
 	Import  importCmd  `cmd:"" help:"Write files that declare what a registry has."`
 	Export  exportCmd  `cmd:"" help:"Make an account of AWS, or another Berth, like this registry."`
+	Mapping mappingCmd `cmd:"" help:"Try the mappings of a catalog's exporter."`
 	Account accountCmd `cmd:"" help:"Make, list and close accounts."`
 	Explain explainCmd `cmd:"" help:"Tell why a call was denied or allowed, or would be."`
 	Events  eventsCmd  `cmd:"" help:"Show and export the records of API calls."`
