@@ -54,6 +54,7 @@ type collector struct {
 // found is one repository with what its policy stands for.
 type found struct {
 	name     string
+	policy   string // its text
 	settings config.Settings
 	accounts []config.AccountAccess
 	role     string
@@ -80,9 +81,9 @@ func (c *collector) repositories(ctx context.Context, progress func(string, int,
 	if err != nil {
 		return err
 	}
-	groups := map[string][]*found{}
+	list := make([]*found, len(all))
 	for i := range all {
-		f := &found{name: aws.ToString(all[i].RepositoryName), settings: settings(fields[i])}
+		f := &found{policy: fields[i][fieldPolicy], name: aws.ToString(all[i].RepositoryName), settings: settings(fields[i])}
 		if key := f.settings.KMSKey; key != "" { // a key belongs to its account; another one has the default
 			f.settings.KMSKey = ""
 			note := fmt.Sprintf("key %s is not written: give kms_key where another than the account's own shall encrypt", key)
@@ -90,14 +91,42 @@ func (c *collector) repositories(ctx context.Context, progress func(string, int,
 				c.out.Notes = append(c.out.Notes, note)
 			}
 		}
-		c.readPolicy(ctx, f, fields[i][fieldPolicy])
-		groups[f.group()] = append(groups[f.group()], f)
+		c.readPolicy(ctx, f)
+		list[i] = f
 	}
+	groups := grouped(list)
 	keys := slices.SortedFunc(maps.Keys(groups), func(a, b string) int { return strings.Compare(first(groups[a]), first(groups[b])) })
 	for _, k := range keys {
 		c.out.Modules = append(c.out.Modules, c.module(groups[k], len(c.out.Modules)))
 	}
 	return nil
+}
+
+// grouped puts repositories with the same access together. A role is one block's: where
+// several differ in their accounts, the most have it as access, the others as a policy.
+func grouped(list []*found) map[string][]*found {
+	groups := map[string][]*found{}
+	for _, f := range list {
+		groups[f.group()] = append(groups[f.group()], f)
+	}
+	most := map[string]string{} // by role, its group
+	for _, k := range slices.Sorted(maps.Keys(groups)) {
+		if role := groups[k][0].role; role != "" && len(groups[k]) > len(groups[most[role]]) {
+			most[role] = k
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(groups)) {
+		role := groups[k][0].role
+		if role == "" || most[role] == k {
+			continue
+		}
+		for _, f := range groups[k] {
+			f.role, f.accounts, f.settings.RepositoryPolicy = "", nil, f.policy
+			groups[f.group()] = append(groups[f.group()], f)
+		}
+		delete(groups, k)
+	}
+	return groups
 }
 
 func first(list []*found) string {
@@ -130,7 +159,8 @@ func settings(f map[string]string) config.Settings {
 
 // readPolicy finds in a policy the statements that access of a block stands for. If the
 // policy cannot be said so exactly, it stays a policy.
-func (c *collector) readPolicy(ctx context.Context, f *found, text string) {
+func (c *collector) readPolicy(ctx context.Context, f *found) {
+	text := f.policy
 	if text == "" {
 		return
 	}

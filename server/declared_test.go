@@ -277,6 +277,41 @@ func TestDeclaredInterrupted(t *testing.T) {
 	d.want(file("ecr-repositories: [one, two, three]"), nil, "update repository one lifecycle_policy", "update repository three lifecycle_policy", "update repository two lifecycle_policy")
 }
 
+// TestDeclaredCollect: what is there comes back as blocks that can be applied and change
+// nothing, also when repositories that were kept name a role that others have.
+func TestDeclaredCollect(t *testing.T) {
+	d := newDeclaring(t)
+	const text = "github_access: {role_name: r, github_repositories: [{organisation: o, repository: r, subjects: ['ref:refs/heads/main']}]}\naccount_access: [{account_id: '111111111111', can_write: %t}]\n" +
+		"tags: {a: b}\nscan_on_push: true\nrepository_settings: {two: {image_tag_mutability: IMMUTABLE, tags: {c: d}}}\necr-repositories: [one, two, %s]"
+	for i, last := range []string{"three", "four"} { // three is kept, with its old policy
+		p, err := d.plan(file(fmt.Sprintf(text, i == 0, last)), nil)
+		if err == nil {
+			err = d.backend.Apply(t.Context(), p)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := d.backend.Collect(t.Context(), arn.Place{Account: homeAccount, Region: "us-east-1"}, nil)
+	if err != nil || got.Repositories != 4 || len(got.Notes) != 0 || len(got.Modules) != 2 {
+		t.Fatalf("%+v %v", got, err)
+	}
+	for name, write := range map[string]func([]*declared.Module) string{"back.tf": declared.HCL, "back.yaml": declared.YAML} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(write(got.Modules)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files, err := declared.Load([]string{path}, declared.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := (&declare.Backend{Connect: d.backend.Connect}).Make(t.Context(), files, declare.Options{DefaultAccount: homeAccount, DefaultRegion: "us-east-1"})
+		if err != nil || !p.Empty() || p.Same != 6 {
+			t.Errorf("%s: %v\n%s\n%s", name, err, short(p), write(got.Modules))
+		}
+	}
+}
+
 // failing is an API that cannot set the lifecycle of one repository.
 type failing struct{ declare.ECR }
 
