@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
@@ -20,6 +22,7 @@ import (
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/declare"
 	declared "github.com/berth-registry/berth/declare/config"
+	"github.com/berth-registry/berth/sqldb/sqldbtest"
 )
 
 // declaring is a server with files that declare what it shall have.
@@ -30,8 +33,18 @@ type declaring struct {
 	clients declare.Clients
 }
 
-func newDeclaring(t *testing.T) *declaring {
-	s := run(t, config(t), io.Discard)
+// eachEngine runs a test on a server with SQLite, and on one with PostgreSQL.
+func eachEngine(t *testing.T, fn func(*testing.T, *declaring)) {
+	t.Run("sqlite", func(t *testing.T) { fn(t, newDeclaring(t, config(t))) })
+	t.Run("postgres", func(t *testing.T) {
+		cfg := config(t)
+		cfg.DB = sqldbtest.PostgresURL(t)
+		fn(t, newDeclaring(t, cfg))
+	})
+}
+
+func newDeclaring(t *testing.T, cfg Config) *declaring {
+	s := run(t, cfg, io.Discard)
 	d := &declaring{t: t, dir: t.TempDir(), backend: newKeeper(s).backend}
 	var err error
 	if d.clients, err = d.backend.Connect(t.Context(), arn.Place{Account: homeAccount, Region: "us-east-1"}); err != nil {
@@ -124,8 +137,9 @@ func file(keys string) map[string]string { return map[string]string{"a.yaml": ke
 
 // TestDeclaredFields: what a file says of a repository becomes so; what it says no longer
 // goes back; what it never said stays.
-func TestDeclaredFields(t *testing.T) {
-	d := newDeclaring(t)
+func TestDeclaredFields(t *testing.T) { eachEngine(t, testFields) }
+
+func testFields(t *testing.T, d *declaring) {
 	d.want(file("ecr-repositories: [app]"), nil, "create repository app")
 	name := aws.String("app")
 	repository := arn.Repository(arn.Place{Account: homeAccount, Region: "us-east-1"}, "app").String()
@@ -164,8 +178,9 @@ lifecycle_policy: {rules: [{rulePriority: 1, selection: {tagStatus: untagged, co
 }
 
 // TestDeclaredOwners: files share a provider, and nothing else.
-func TestDeclaredOwners(t *testing.T) {
-	d := newDeclaring(t)
+func TestDeclaredOwners(t *testing.T) { eachEngine(t, testOwners) }
+
+func testOwners(t *testing.T, d *declaring) {
 	github := func(role, more string) string {
 		return "github_access: {role_name: " + role + ", github_repositories: [{organisation: o, repository: r}]}\n" + more
 	}
@@ -187,8 +202,9 @@ func TestDeclaredOwners(t *testing.T) {
 
 // TestDeclaredAdopt: what is there already is taken over only when asked to, and a
 // provider that somebody else made stays when the files are gone.
-func TestDeclaredAdopt(t *testing.T) {
-	d := newDeclaring(t)
+func TestDeclaredAdopt(t *testing.T) { eachEngine(t, testAdopt) }
+
+func testAdopt(t *testing.T, d *declaring) {
 	if _, err := d.clients.IAM.CreateOpenIDConnectProvider(t.Context(), &iam.CreateOpenIDConnectProviderInput{Url: aws.String("https://token.actions.githubusercontent.com"), ClientIDList: []string{"other"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -209,8 +225,9 @@ func TestDeclaredAdopt(t *testing.T) {
 }
 
 // TestDeclaredRegistry: templates and the registry's policy.
-func TestDeclaredRegistry(t *testing.T) {
-	d := newDeclaring(t)
+func TestDeclaredRegistry(t *testing.T) { eachEngine(t, testRegistry) }
+
+func testRegistry(t *testing.T, d *declaring) {
 	const policy = "\nregistry_policy: {Version: '2012-10-17', Statement: [{Effect: Allow, Principal: {AWS: '222222222222'}, Action: ['ecr:ReplicateImage'%s], Resource: '*'}]}"
 	const github = "github_access: {role_name: r, github_repositories: [{organisation: o, repository: r}]}\n"
 	first := github + "ecr-repositories: []\ncreate_on_push_prefixes: [team, ROOT]\ntags: {a: b}\ncreation_templates: [{prefix: mirror, applied_for: [PULL_THROUGH_CACHE], description: x}]" + fmt.Sprintf(policy, "")
@@ -228,8 +245,9 @@ func TestDeclaredRegistry(t *testing.T) {
 }
 
 // TestDeclaredRefused: what cannot work is refused before anything is done.
-func TestDeclaredRefused(t *testing.T) {
-	d := newDeclaring(t)
+func TestDeclaredRefused(t *testing.T) { eachEngine(t, testRefused) }
+
+func testRefused(t *testing.T, d *declaring) {
 	var accounts, github strings.Builder
 	for i := range 160 {
 		fmt.Fprintf(&accounts, "{account_id: '%012d', can_write: true},", i)
@@ -245,8 +263,9 @@ func TestDeclaredRefused(t *testing.T) {
 
 // TestDeclaredInterrupted: when single things fail, the others are done, and the next
 // time goes on with what is missing.
-func TestDeclaredInterrupted(t *testing.T) {
-	d := newDeclaring(t)
+func TestDeclaredInterrupted(t *testing.T) { eachEngine(t, testInterrupted) }
+
+func testInterrupted(t *testing.T, d *declaring) {
 	text := "ecr-repositories: [one, two, three]\nlifecycle_policy: {rules: [{rulePriority: 1, selection: {tagStatus: untagged, countType: imageCountMoreThan, countNumber: 5}, action: {type: expire}}]}"
 	p, err := d.plan(file(text), nil)
 	if err != nil {
@@ -279,8 +298,9 @@ func TestDeclaredInterrupted(t *testing.T) {
 
 // TestDeclaredCollect: what is there comes back as blocks that can be applied and change
 // nothing, also when repositories that were kept name a role that others have.
-func TestDeclaredCollect(t *testing.T) {
-	d := newDeclaring(t)
+func TestDeclaredCollect(t *testing.T) { eachEngine(t, testCollect) }
+
+func testCollect(t *testing.T, d *declaring) {
 	const text = "github_access: {role_name: r, github_repositories: [{organisation: o, repository: r, subjects: ['ref:refs/heads/main']}]}\naccount_access: [{account_id: '111111111111', can_write: %t}]\n" +
 		"tags: {a: b}\nscan_on_push: true\nrepository_settings: {two: {image_tag_mutability: IMMUTABLE, tags: {c: d}}}\necr-repositories: [one, two, %s]"
 	for i, last := range []string{"three", "four"} { // three is kept, with its old policy
@@ -310,6 +330,88 @@ func TestDeclaredCollect(t *testing.T) {
 			t.Errorf("%s: %v\n%s\n%s", name, err, short(p), write(got.Modules))
 		}
 	}
+}
+
+// TestKeepers: two nodes on one database that keep the same files do not disturb each
+// other: what is declared is there, whoever made it, and neither has anything to complain
+// of, also when both mend the same drift.
+func TestKeepers(t *testing.T) {
+	dir, key, url := t.TempDir(), filepath.Join(t.TempDir(), "master.key"), sqldbtest.PostgresURL(t)
+	text := "ecr-repositories: [%s]\ntags: {a: b}\ncreate_on_push_prefixes: [team]\naccount_access: [{account_id: '111122223333'}]\n" +
+		"github_access: {role_name: r, github_repositories: [{organisation: o, repository: r, subjects: ['ref:refs/heads/main']}]}\n"
+	var names []string
+	for i := range 20 {
+		names = append(names, fmt.Sprintf("app%d", i))
+	}
+	write := func() {
+		if err := os.WriteFile(filepath.Join(dir, "a.yaml"), fmt.Appendf(nil, text, strings.Join(names, ", ")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	var logs [2]lines
+	var nodes []*Server
+	for i := range logs {
+		cfg := config(t)
+		cfg.DB, cfg.MasterKey, cfg.ConfigDir, cfg.ConfigInterval = url, key, dir, time.Second
+		nodes = append(nodes, run(t, cfg, &logs[i]))
+	}
+	k := newKeeper(nodes[0])
+	kept := func() bool {
+		files, err := declared.Load([]string{dir}, declared.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := k.backend.Make(t.Context(), files, declare.Options{DefaultAccount: homeAccount, DefaultRegion: "us-east-1"})
+		return err == nil && p.Empty()
+	}
+	until := func(what string) {
+		t.Helper()
+		for range 400 {
+			if kept() {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Fatalf("%s: it did not become so\n%s\n%s", what, logs[0].String(), logs[1].String())
+	}
+	until("at the start")
+	c, err := k.backend.Connect(t.Context(), arn.Place{Account: homeAccount, Region: "us-east-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names[:5] {
+		if _, err := c.ECR.DeleteRepository(t.Context(), &ecr.DeleteRepositoryInput{RepositoryName: &n}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until("after a deletion")
+	names = append(names, "more")
+	write()
+	until("after an edit")
+	for i := range logs {
+		if text := logs[i].String(); strings.Contains(text, "cannot be kept") {
+			t.Errorf("node %d complains:\n%s", i, text)
+		}
+	}
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // failing is an API that cannot set the lifecycle of one repository.

@@ -217,7 +217,11 @@ func (c *mappingTestCmd) print(e *env, notices []mapping.Notice, list []mapped, 
 			}
 		}
 	}
-	fmt.Fprintf(e.out, "\n%d repositories\n", len(list))
+	word := "repositories"
+	if len(list) == 1 {
+		word = "repository"
+	}
+	fmt.Fprintf(e.out, "\n%d %s\n", len(list), word)
 	return nil
 }
 

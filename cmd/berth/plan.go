@@ -211,7 +211,7 @@ func (s *session) do(e *env, p *declare.Plan, yes bool, question string) error {
 		return fmt.Errorf("%w\nWhat was done stays; run the command again to go on", err)
 	}
 	if !p.Empty() && s.Output == "table" {
-		s.screen.print("\n%s in %s.\n", s.screen.paint(green, "Done"), time.Since(started).Round(10*time.Millisecond))
+		s.screen.print("\n%s in %s.\n", s.screen.paint(green, "Done"), time.Since(started).Round(time.Millisecond))
 	}
 	return nil
 }
