@@ -107,14 +107,8 @@ func (p *planner) read(ctx context.Context, place arn.Place) error {
 	if p.hosted != nil && !p.hosted[place.Account] {
 		return nil
 	}
-	if p.Ledger != nil {
-		list, err := p.Ledger.List(ctx, place)
-		if err != nil {
-			return fmt.Errorf("read what is declared in account %s: %w", place.Account, plain(err))
-		}
-		for i := range list {
-			p.entries[place][list[i].Key] = append(p.entries[place][list[i].Key], &list[i])
-		}
+	if err := p.readLedger(ctx, place); err != nil {
+		return err
 	}
 	fields := map[key]map[string]bool{}
 	need := func(k key, from map[string]string) {
@@ -142,8 +136,31 @@ func (p *planner) read(ctx context.Context, place arn.Place) error {
 	if err != nil {
 		return err
 	}
-	p.actual[place], err = read(ctx, c, place, fields, p.progress)
-	return err
+	if p.actual[place], err = read(ctx, c, place, fields, p.progress); err != nil {
+		return err
+	}
+	for k := range p.declared[place] {
+		if _, exists := p.actual[place][k]; exists && p.entries[place][k] == nil {
+			// Somebody may have claimed and made it since: claims come first.
+			return p.readLedger(ctx, place)
+		}
+	}
+	return nil
+}
+
+func (p *planner) readLedger(ctx context.Context, place arn.Place) error {
+	if p.Ledger == nil {
+		return nil
+	}
+	list, err := p.Ledger.List(ctx, place)
+	if err != nil {
+		return fmt.Errorf("read what is declared in account %s: %w", place.Account, plain(err))
+	}
+	p.entries[place] = map[key][]*line{}
+	for i := range list {
+		p.entries[place][list[i].Key] = append(p.entries[place][list[i].Key], &list[i])
+	}
+	return nil
 }
 
 // own is the entry of a source, or that of the file that has the thing.

@@ -43,6 +43,8 @@ type keeper struct {
 	mu      sync.Mutex
 	keys    map[arn.Account]identity.Credentials
 	told    map[string]bool // problems that stand in the log already
+	once    map[string]bool // problems that were there the last time
+	waits   int             // how often some were not told yet, since they may pass
 }
 
 const (
@@ -54,6 +56,8 @@ const (
 	keeperSession = time.Hour
 	keeperMargin  = 10 * time.Minute
 	keeperAgent   = "berth-config-dir"
+	// maxWaits is for how many looks a problem that is another each time is not told.
+	maxWaits = 3
 )
 
 func newKeeper(s *Server) *keeper {
@@ -69,7 +73,7 @@ func (k *keeper) run(ctx context.Context) {
 	var last time.Time
 	var seen uint64
 	for {
-		if now := k.fingerprint(); now != seen || time.Since(last) >= k.every {
+		if now := k.fingerprint(); now != seen || time.Since(last) >= k.every || k.waits > 0 {
 			k.keep(ctx)
 			last, seen = time.Now(), now
 		}
@@ -151,12 +155,22 @@ func without(files []*declared.File, err error, problems map[string]bool) []*dec
 	return slices.DeleteFunc(slices.Clone(files), func(f *declared.File) bool { return bad[f.Path] })
 }
 
-// tell logs the problems that are new, and counts them all.
-func (k *keeper) tell(problems map[string]bool) {
-	for p := range problems {
-		if !k.told[p] {
+// tell logs the problems that are new and do not pass by themselves, as those do that
+// come of another node that does the same; and counts them all.
+func (k *keeper) tell(seen map[string]bool) {
+	problems, fresh := map[string]bool{}, false
+	for p := range seen {
+		if !k.once[p] && k.waits < maxWaits { // looked at again soon
+			fresh = true
+			continue
+		}
+		if problems[p] = true; !k.told[p] {
 			k.log.Error("what is declared cannot be kept", "problem", p)
 		}
+	}
+	k.once = seen
+	if k.waits++; !fresh {
+		k.waits = 0
 	}
 	for p := range k.told {
 		if !problems[p] {
