@@ -71,12 +71,15 @@ func (k *keeper) run(ctx context.Context) {
 	t := time.NewTicker(filesEvery)
 	defer t.Stop()
 	var last time.Time
-	var seen uint64
+	seen, before := uint64(0), k.fingerprint()
 	for {
-		if now := k.fingerprint(); now != seen || time.Since(last) >= k.every || k.waits > 0 {
+		now := k.fingerprint()
+		due := now != seen || time.Since(last) >= k.every || k.waits > 0
+		if due && now == before { // files that are being written are left alone
 			k.keep(ctx)
 			last, seen = time.Now(), now
 		}
+		before = now
 		select {
 		case <-t.C:
 		case <-ctx.Done():

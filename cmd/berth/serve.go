@@ -36,7 +36,7 @@ type serveCmd struct {
 	WebhookHost    []string      `sep:"none" placeholder:"HOST:PORT" help:"A receiver of events that is not on the public internet, or speaks plain HTTP. Repeatable."`
 	TrailRetention time.Duration `default:"2160h" help:"How long records of API calls are kept (${default})."`
 	ConfigDir      string        `type:"path" placeholder:"DIR" help:"Files that declare repositories, as berth apply reads them; the server keeps them true."`
-	ConfigInterval time.Duration `default:"30s" help:"How often it looks whether they are (${default}); changes of the files count at once."`
+	ConfigInterval time.Duration `default:"30s" help:"How often it looks whether they are (${default}); changes of the files count within seconds."`
 	LogLevel       string        `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
 	AccessLog      string        `default:"-" placeholder:"FILE" help:"Where the access log goes: - for standard error, off, or a file."`
 }
