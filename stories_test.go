@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,7 +54,7 @@ var tools = map[string]string{
 //	berth-start [FLAG...]   runs berth serve, sets AWS_… and HOST=localhost:PORT
 //	berth-kill              kills it with SIGKILL
 //	berth-stop              stops it with SIGTERM
-//	server-log              writes what the server has logged to server.log
+//	server-log [PATTERN...] writes what the server has logged to server.log, once it has all that
 //	berth-other             runs a second server, whose root is the profile other
 //	image DIR TAG SEED N    writes an OCI layout with an image of N layers
 //	dockerd                 starts a docker engine for the story, sets DOCKER_HOST
@@ -174,7 +176,14 @@ func berthKill(ts *testscript.TestScript, _ bool, _ []string) { of(ts).server.Ki
 
 func berthStop(ts *testscript.TestScript, _ bool, _ []string) { of(ts).server.Stop() }
 
-func serverLog(ts *testscript.TestScript, _ bool, _ []string) {
+func serverLog(ts *testscript.TestScript, _ bool, args []string) {
+	for range 200 {
+		log := of(ts).server.Log()
+		if !slices.ContainsFunc(args, func(pattern string) bool { return !regexp.MustCompile(pattern).MatchString(log) }) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	ts.Check(os.WriteFile(ts.MkAbs("server.log"), []byte(of(ts).server.Log()), 0o600))
 }
 
