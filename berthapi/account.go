@@ -33,6 +33,13 @@ type CreateAccountOutput struct {
 	SecretAccessKey *string
 }
 
+func accountID(in *string) (arn.Account, error) {
+	if in == nil || !arn.Account(*in).Valid() {
+		return "", invalid("the account id must have 12 digits")
+	}
+	return arn.Account(*in), nil
+}
+
 func (s *Service) accountARN(id string) string {
 	return arn.ARN{Service: SigningName, Account: s.home, Resource: "account/" + id}.String()
 }
@@ -44,8 +51,9 @@ func (s *Service) CreateAccount(ctx context.Context, in *CreateAccountInput, _ .
 	}
 	id := arn.Account("")
 	if in.ID != nil {
-		if id = arn.Account(*in.ID); !id.Valid() {
-			return nil, invalid("the account id must have 12 digits")
+		var err error
+		if id, err = accountID(in.ID); err != nil {
+			return nil, err
 		}
 	}
 	out := &CreateAccountOutput{}
@@ -80,12 +88,13 @@ type CreateAccountKeyOutput struct {
 
 // CreateAccountKey makes a key of an account's root, who has two at most.
 func (s *Service) CreateAccountKey(ctx context.Context, in *CreateAccountKeyInput, _ ...options) (*CreateAccountKeyOutput, error) {
-	if in.ID == nil || !arn.Account(*in.ID).Valid() {
-		return nil, invalid("the account id must have 12 digits")
+	id, err := accountID(in.ID)
+	if err != nil {
+		return nil, err
 	}
 	out := &CreateAccountKeyOutput{}
-	return out, s.do(ctx, SigningName, "CreateAccountKey", s.accountARN(*in.ID), false, func(ctx context.Context) error {
-		c, err := s.identity.CreateRootKey(ctx, arn.Account(*in.ID))
+	return out, s.do(ctx, SigningName, "CreateAccountKey", s.accountARN(string(id)), false, func(ctx context.Context) error {
+		c, err := s.identity.CreateRootKey(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -111,12 +120,13 @@ const assumeTime = time.Hour
 
 // AssumeAccount lets who keeps the accounts act as the root of one, for a while.
 func (s *Service) AssumeAccount(ctx context.Context, in *AssumeAccountInput, _ ...options) (*AssumeAccountOutput, error) {
-	if in.ID == nil || !arn.Account(*in.ID).Valid() {
-		return nil, invalid("the account id must have 12 digits")
+	id, err := accountID(in.ID)
+	if err != nil {
+		return nil, err
 	}
 	out := &AssumeAccountOutput{}
-	return out, s.do(ctx, SigningName, "AssumeAccount", s.accountARN(*in.ID), false, func(ctx context.Context) error {
-		c, err := s.identity.AccountSession(ctx, arn.Account(*in.ID), assumeTime)
+	return out, s.do(ctx, SigningName, "AssumeAccount", s.accountARN(string(id)), false, func(ctx context.Context) error {
+		c, err := s.identity.AccountSession(ctx, id, assumeTime)
 		if err != nil {
 			return err
 		}
@@ -156,13 +166,14 @@ type CloseAccountOutput struct{}
 
 // CloseAccount ends every credential of an account. What it owns stays.
 func (s *Service) CloseAccount(ctx context.Context, in *CloseAccountInput, _ ...options) (*CloseAccountOutput, error) {
-	if in.ID == nil || !arn.Account(*in.ID).Valid() {
-		return nil, invalid("the account id must have 12 digits")
+	id, err := accountID(in.ID)
+	if err != nil {
+		return nil, err
 	}
-	return &CloseAccountOutput{}, s.do(ctx, SigningName, "CloseAccount", s.accountARN(*in.ID), false, func(ctx context.Context) error {
-		if *in.ID == string(s.home) {
+	return &CloseAccountOutput{}, s.do(ctx, SigningName, "CloseAccount", s.accountARN(string(id)), false, func(ctx context.Context) error {
+		if id == s.home {
 			return invalid("account %s is the one that keeps the others; it cannot be closed", s.home)
 		}
-		return s.identity.CloseAccount(ctx, arn.Account(*in.ID))
+		return s.identity.CloseAccount(ctx, id)
 	})
 }

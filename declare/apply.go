@@ -146,7 +146,8 @@ func (a *applier) all(ctx context.Context) error {
 	done := 0
 	run := func(changes []*Change, do func(context.Context, *Change) error) error {
 		errs := make(chan *Change, len(changes))
-		err := each(ctx, changes, func(ctx context.Context, c *Change) error {
+		err := each(ctx, len(changes), func(ctx context.Context, i int) error {
+			c := changes[i]
 			err := do(ctx, c)
 			if err != nil {
 				errs <- c

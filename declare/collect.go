@@ -69,11 +69,7 @@ func (c *collector) repositories(ctx context.Context, progress func(string, int,
 	}
 	c.out.Repositories = len(all)
 	fields := make([]map[string]string, len(all))
-	index := make([]int, len(all))
-	for i := range index {
-		index[i] = i
-	}
-	err = each(ctx, index, func(ctx context.Context, i int) error {
+	err = each(ctx, len(all), func(ctx context.Context, i int) error {
 		var err error
 		fields[i], err = RepositoryFields(ctx, c.ECR, &all[i], func(string) bool { return true })
 		return err

@@ -273,24 +273,24 @@ func (p *Plan) sort() {
 // parallel is how many calls are made at a time.
 const parallel = 16
 
-// each does something to all items, several at a time, and joins what goes wrong.
-func each[T any](ctx context.Context, items []T, do func(context.Context, T) error, done func(int)) error {
-	work, results := make(chan T), make(chan error)
-	for range min(parallel, len(items)) {
+// each does something for 0 to n-1, several at a time, and joins what goes wrong.
+func each(ctx context.Context, n int, do func(ctx context.Context, i int) error, done func(int)) error {
+	work, results := make(chan int), make(chan error)
+	for range min(parallel, n) {
 		go func() {
-			for item := range work {
-				results <- do(ctx, item)
+			for i := range work {
+				results <- do(ctx, i)
 			}
 		}()
 	}
 	go func() {
 		defer close(work)
-		for _, item := range items {
-			work <- item
+		for i := range n {
+			work <- i
 		}
 	}()
 	var failed failures
-	for i := range items {
+	for i := range n {
 		failed.add(<-results)
 		done(i + 1)
 	}

@@ -344,10 +344,10 @@ func (p *planner) leftOver(ctx context.Context, place arn.Place) error {
 	}
 	repositories := slices.DeleteFunc(slices.Clone(doomed), func(c *Change) bool { return c.Kind != Repository })
 	full := make(chan *Change, len(repositories))
-	err = each(ctx, repositories, func(ctx context.Context, r *Change) error {
-		holds, err := holdsImages(ctx, c.ECR, r.Name)
+	err = each(ctx, len(repositories), func(ctx context.Context, i int) error {
+		holds, err := holdsImages(ctx, c.ECR, repositories[i].Name)
 		if holds {
-			full <- r
+			full <- repositories[i]
 		}
 		return err
 	}, func(n int) { p.progress("looking for images", n, len(repositories)) })

@@ -86,11 +86,7 @@ const few = 50
 func readRepositories(ctx context.Context, api ECR, names []string, fields map[key]map[string]bool, out state, progress func(string, int, int)) error {
 	found := make([]*types.Repository, len(names))
 	if len(names) <= few {
-		index := make([]int, len(names))
-		for i := range index {
-			index[i] = i
-		}
-		err := each(ctx, index, func(ctx context.Context, i int) error {
+		err := each(ctx, len(names), func(ctx context.Context, i int) error {
 			got, err := api.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RepositoryNames: []string{names[i]}})
 			if err == nil && len(got.Repositories) == 1 {
 				found[i] = &got.Repositories[0]
@@ -119,11 +115,7 @@ func readRepositories(ctx context.Context, api ECR, names []string, fields map[k
 	}
 	found = slices.DeleteFunc(found, func(r *types.Repository) bool { return r == nil })
 	result := make([]map[string]string, len(found))
-	index := make([]int, len(found))
-	for i := range index {
-		index[i] = i
-	}
-	err := each(ctx, index, func(ctx context.Context, i int) error {
+	err := each(ctx, len(found), func(ctx context.Context, i int) error {
 		want := fields[key{Kind: Repository, Name: aws.ToString(found[i].RepositoryName)}]
 		var err error
 		result[i], err = RepositoryFields(ctx, api, found[i], func(f string) bool {

@@ -177,8 +177,8 @@ func (s Settings) Over(base Settings) Settings {
 	return s
 }
 
-// Template is a creation template. Policies is set when the template's own policy says
-// all, rather than the block's access.
+// Template is a creation template. It has none of the block's access: its settings'
+// policy says all.
 type Template struct {
 	Pos         Pos
 	Prefix      string

@@ -24,11 +24,12 @@ const (
 // directory holds what the terraform files of one directory share: locals and
 // variables.
 type directory struct {
-	path   string
-	locals map[string]*hclsyntax.Attribute
-	vars   map[string]cty.Value
-	noVars map[string]bool // declared without a value
-	ctx    *hcl.EvalContext
+	path     string
+	locals   map[string]*hclsyntax.Attribute
+	resolved map[string]cty.Value // of the locals
+	declared map[string]bool      // variables, with a value or without
+	vars     map[string]cty.Value
+	ctx      *hcl.EvalContext
 }
 
 // parseHCL parses a terraform file and refuses one that is nested without end.
@@ -83,7 +84,7 @@ func diagnostics(diags hcl.Diagnostics) error {
 }
 
 func newDirectory(path string) *directory {
-	return &directory{path: path, locals: map[string]*hclsyntax.Attribute{}, vars: map[string]cty.Value{}, noVars: map[string]bool{}}
+	return &directory{path: path, locals: map[string]*hclsyntax.Attribute{}, resolved: map[string]cty.Value{}, declared: map[string]bool{}, vars: map[string]cty.Value{}}
 }
 
 // add takes a file's locals and variables.
@@ -95,7 +96,7 @@ func (d *directory) add(body *hclsyntax.Body) {
 				d.locals[name] = a
 			}
 		case b.Type == "variable" && len(b.Labels) == 1:
-			d.noVars[b.Labels[0]] = true
+			d.declared[b.Labels[0]] = true
 			if a := b.Body.Attributes["default"]; a != nil {
 				if v, diags := a.Expr.Value(nil); !diags.HasErrors() {
 					d.vars[b.Labels[0]] = v
@@ -120,18 +121,17 @@ func (d *directory) set(body *hclsyntax.Body) error {
 // resolve evaluates the locals that can be. Those that need what only terraform has,
 // such as a data source, stay unknown: whoever uses one is told.
 func (d *directory) resolve() {
-	done := map[string]cty.Value{}
 	d.ctx = &hcl.EvalContext{Functions: d.functions(), Variables: map[string]cty.Value{
 		"path": cty.ObjectVal(map[string]cty.Value{"module": cty.StringVal(d.path), "root": cty.StringVal(d.path)}), "var": objectOf(d.vars)}}
 	for progress := true; progress; {
 		progress = false
-		d.ctx.Variables["local"] = objectOf(done)
+		d.ctx.Variables["local"] = objectOf(d.resolved)
 		for name, a := range d.locals {
-			if _, ok := done[name]; ok {
+			if _, ok := d.resolved[name]; ok {
 				continue
 			}
 			if v, diags := a.Expr.Value(d.ctx); !diags.HasErrors() {
-				done[name], progress = v, true
+				d.resolved[name], progress = v, true
 			}
 		}
 	}
@@ -237,10 +237,15 @@ func (d *directory) explain(diags hcl.Diagnostics) error {
 					continue
 				}
 				attr, ok := t[1].(hcl.TraverseAttr)
-				if ok && root == "var" && d.vars[attr.Name] == cty.NilVal && d.noVars[attr.Name] {
+				if !ok {
+					continue
+				}
+				_, given := d.vars[attr.Name]
+				_, worked := d.resolved[attr.Name]
+				if root == "var" && !given && d.declared[attr.Name] {
 					return Problem{position(t.SourceRange()), fmt.Sprintf("variable %s has no value: give it a default, write it into terraform.tfvars, or give --var %s=VALUE", attr.Name, attr.Name)}
 				}
-				if ok && root == "local" && d.locals[attr.Name] != nil {
+				if root == "local" && !worked && d.locals[attr.Name] != nil {
 					return Problem{position(t.SourceRange()), fmt.Sprintf("local.%s cannot be worked out here: it needs what only terraform knows", attr.Name)}
 				}
 			case "path", "each", "count":

@@ -159,7 +159,7 @@ func (r *Runner) start() (*process, error) {
 // read hands on what the process prints, line by line.
 func (p *process) read(out io.Reader) {
 	defer close(p.ended)
-	buffer := bufio.NewReaderSize(io.LimitReader(out, 1<<50), 64<<10)
+	buffer := bufio.NewReaderSize(out, 64<<10)
 	for {
 		var line []byte
 		for {
