@@ -30,6 +30,7 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -58,7 +59,8 @@ type DB struct {
 	dsn    string // SQLite: for the checkpoint connection
 	write  *sql.DB
 	read   *sql.DB
-	reads  sync.Map // text as written by the caller -> *sql.Stmt (SQLite) or rewritten string
+	reads  sync.Map     // text as written by the caller -> *sql.Stmt (SQLite) or rewritten string
+	texts  atomic.Int64 // how many those are
 	log    *slog.Logger
 
 	queue    chan *job
@@ -148,12 +150,22 @@ func (db *DB) Query(ctx context.Context, q string, args ...any) (*sql.Rows, erro
 		return nil, err
 	}
 	st, err := db.prepared(ctx, q)
+	if errors.Is(err, errManyTexts) {
+		rows, err := db.read.QueryContext(detached(ctx), rewrite(db.engine, q), args...)
+		return rows, classify(err)
+	}
 	if err != nil {
 		return nil, classify(err)
 	}
 	rows, err := st.QueryContext(detached(ctx), args...)
 	return rows, classify(err)
 }
+
+// maxPrepared bounds how many statements stay prepared: texts that callers compose have
+// no end.
+const maxPrepared = 1000
+
+var errManyTexts = errors.New("too many statements are prepared")
 
 // detached keeps the engine from starting a goroutine per statement to watch for
 // cancellation, which costs more than the point reads and pages that run here.
@@ -166,6 +178,9 @@ func (db *DB) QueryRow(ctx context.Context, dest []any, q string, args ...any) e
 		return classify(db.read.QueryRowContext(ctx, db.text(q), args...).Scan(dest...))
 	}
 	st, err := db.prepared(ctx, q)
+	if errors.Is(err, errManyTexts) {
+		return classify(db.read.QueryRowContext(detached(ctx), rewrite(db.engine, q), args...).Scan(dest...))
+	}
 	if err != nil {
 		return classify(err)
 	}
@@ -177,13 +192,19 @@ func (db *DB) text(q string) string {
 		return v.(string)
 	}
 	t := rewrite(db.engine, q)
-	db.reads.Store(q, t)
+	if db.texts.Load() < maxPrepared {
+		db.texts.Add(1)
+		db.reads.Store(q, t)
+	}
 	return t
 }
 
 func (db *DB) prepared(ctx context.Context, q string) (*sql.Stmt, error) {
 	if v, ok := db.reads.Load(q); ok {
 		return v.(*sql.Stmt), nil
+	}
+	if db.texts.Load() >= maxPrepared {
+		return nil, errManyTexts
 	}
 	st, err := db.read.PrepareContext(ctx, rewrite(db.engine, q))
 	if err != nil {
@@ -193,6 +214,7 @@ func (db *DB) prepared(ctx context.Context, q string) (*sql.Stmt, error) {
 		st.Close()
 		return v.(*sql.Stmt), nil
 	}
+	db.texts.Add(1)
 	return st, nil
 }
 

@@ -301,3 +301,23 @@ func TestCloseFoldsTheLog(t *testing.T) {
 		t.Errorf("left beside the file: %q", left)
 	}
 }
+
+// TestManyTexts: texts that callers compose do not stay prepared without end.
+func TestManyTexts(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		for i := range 2500 {
+			var got int
+			text := fmt.Sprintf("select %d + $1", i)
+			if db.Engine() == sqldb.Postgres {
+				text = fmt.Sprintf("select %d + $1::int", i)
+			}
+			if err := db.QueryRow(t.Context(), []any{&got}, text, 1); err != nil || got != i+1 {
+				t.Fatalf("%s: %d, %v", text, got, err)
+			}
+			err := db.Write(t.Context(), func(tx *sqldb.Tx) error { return tx.QueryRow([]any{&got}, text, 2) })
+			if err != nil || got != i+2 {
+				t.Fatalf("%s in a transaction: %d, %v", text, got, err)
+			}
+		}
+	})
+}

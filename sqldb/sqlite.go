@@ -293,6 +293,10 @@ func (e *liteExecutor) stmt(q string) (*sql.Stmt, error) {
 	if st, ok := e.stmts[q]; ok {
 		return st, nil
 	}
+	if len(e.stmts) >= maxPrepared { // the rows of each were read before the next was begun
+		e.close()
+		clear(e.stmts)
+	}
 	st, err := e.conn.PrepareContext(context.Background(), rewrite(SQLite, q))
 	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w", q, err)
