@@ -45,13 +45,14 @@ type Service struct {
 	trail    *trail.Trail
 	history  History
 	ledger   *ledger.Ledger
+	tokens   CatalogTokens
 	gate     *gate.Gate
 	home     arn.Account
 }
 
 // New makes the front end. home is the account that keeps the others.
-func New(id *identity.Identity, r *registry.Registry, t *trail.Trail, h History, l *ledger.Ledger, g *gate.Gate, home arn.Account) *Service {
-	return &Service{id, r, t, h, l, g, home}
+func New(id *identity.Identity, r *registry.Registry, t *trail.Trail, h History, l *ledger.Ledger, tokens CatalogTokens, g *gate.Gate, home arn.Account) *Service {
+	return &Service{id, r, t, h, l, tokens, g, home}
 }
 
 // Handler serves the API.
@@ -71,7 +72,7 @@ func naming(_, field string) string {
 
 // Operations lists the operations, for tests and documentation.
 func Operations() []string {
-	return []string{"AssumeAccount", "CloseAccount", "CreateAccount", "CreateAccountKey", "DeleteDeclarations", "DescribeImageOrigin", "DescribeRepositoryOrigin", "Explain", "ListAccounts", "ListDeclarations", "ListDenials", "ListEvents",
+	return []string{"AssumeAccount", "CloseAccount", "CreateAccount", "CreateAccountKey", "DeleteDeclarations", "DescribeImageOrigin", "DescribeRepositoryOrigin", "Explain", "GetCatalogToken", "ListAccounts", "ListDeclarations", "ListDenials", "ListEvents",
 		"PutDeclarations", "ReviewRoles"}
 }
 

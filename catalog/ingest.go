@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -178,6 +179,9 @@ func (i *ingestion) entity(e *mapping.Entity) error {
 			say(UnknownProperty, "properties."+id, "blueprint %q has no property %q", e.Blueprint, id)
 			continue
 		}
+		if n, isInt := v.(int); isInt { // of an expression that is a number
+			v = float64(n)
+		}
 		if why := def.check(v); why != "" {
 			say(InvalidValue, "properties."+id, "%s", why)
 			continue
@@ -333,6 +337,19 @@ func teamOf(v any) any {
 	return nil
 }
 
+// TxMapping is the configuration by which an account's registry is mapped, within a
+// transaction.
+func (c *Catalog) TxMapping(tx *sqldb.Tx, account arn.Account) (json.RawMessage, error) {
+	m, err := c.txModel(tx, account)
+	if err != nil {
+		return nil, err
+	}
+	return m.Mapping, nil
+}
+
+// Key is a resource's name as OriginsOf returns it.
+func Key(name string) string { return key(name) }
+
 // DropOwner makes all entities of an owner gone, however many they are. They are cleared
 // away later.
 func (c *Catalog) DropOwner(tx *sqldb.Tx, account arn.Account, owner int64) error {
@@ -416,5 +433,33 @@ func (c *Catalog) Pendings(ctx context.Context, account arn.Account, limit int) 
 // one given.
 func (c *Catalog) OriginsOf(ctx context.Context, account arn.Account, region arn.Region, kind, after string, limit int) ([]string, error) {
 	list, err := c.readOriginNames(ctx, account, region, kind, after, limit)
+	return list, storage(err)
+}
+
+// Dangling is a relation that names what does not exist.
+type Dangling struct {
+	Blueprint  string   `json:"blueprint"`
+	Identifier string   `json:"identifier"`
+	Relation   string   `json:"relation"`
+	Target     string   `json:"target"` // the blueprint
+	Names      []string `json:"names"`  // the spellings that were looked for
+}
+
+// Unresolved returns relations that were made from the registry and name nothing that
+// exists: they are made as soon as it does.
+func (c *Catalog) Unresolved(ctx context.Context, account arn.Account, limit int) ([]Dangling, error) {
+	list, err := c.readUnresolved(ctx, account, limit)
+	return list, storage(err)
+}
+
+// KindIn is a kind of resource in a region.
+type KindIn struct {
+	Region arn.Region
+	Kind   string
+}
+
+// Kinds are those whose resources made entities of an account.
+func (c *Catalog) Kinds(ctx context.Context, account arn.Account) ([]KindIn, error) {
+	list, err := c.readKinds(ctx, account)
 	return list, storage(err)
 }

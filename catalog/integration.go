@@ -115,7 +115,7 @@ func (c *Catalog) saveIntegration(tx *sqldb.Tx, m *Model, account arn.Account, n
 	n.UpdatedAt = c.moment()
 	for k, v := range doc {
 		switch k {
-		case "identifier", "installationId", "_id", "createdAt", "updatedAt", "resyncState", "logAttributes", "metricAttributes", "ingestAttributes", "clientId":
+		case "identifier", "installationId", "_id", "createdAt", "updatedAt", "logAttributes", "metricAttributes", "ingestAttributes", "clientId":
 		case "config":
 			text, err := json.Marshal(v)
 			if err != nil {
@@ -123,6 +123,10 @@ func (c *Catalog) saveIntegration(tx *sqldb.Tx, m *Model, account arn.Account, n
 			}
 			if n.Config = text; v == nil {
 				n.Config = nil
+			}
+		case "resyncState":
+			if n.ID != BuiltIn { // whose state is known
+				n.doc[k] = v
 			}
 		default:
 			n.doc[k] = v

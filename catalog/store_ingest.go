@@ -93,7 +93,8 @@ func txWaiting(tx *sqldb.Tx, a arn.Account, e Ref) ([]Resource, error) {
 
 func upsertPending(tx *sqldb.Tx, r Resource, due time.Time, reason string) error {
 	_, err := tx.Exec(`insert into catalog_pending (account, region, kind, resource, due, tries, reason) values ($1, $2, $3, $4, $5, 0, $6)
-		on conflict (account, region, kind, resource) do update set due = excluded.due, reason = excluded.reason`,
+		on conflict (account, region, kind, resource) do update set reason = excluded.reason,
+		due = case when catalog_pending.due > excluded.due then catalog_pending.due else excluded.due end`,
 		r.Account, r.Region, r.Kind, r.Name, sqldb.Micros(due), reason)
 	return err
 }
@@ -162,4 +163,38 @@ func txOwned(tx *sqldb.Tx, o owner, limit int) ([]*row, error) {
 func deleteGone(tx *sqldb.Tx, o owner) error {
 	_, err := tx.Exec("delete from catalog_gone where account = $1 and owner = $2", o.account, o.id)
 	return err
+}
+
+func (c *Catalog) readUnresolved(ctx context.Context, a arn.Account, limit int) ([]Dangling, error) {
+	rows, err := c.db.Query(ctx, `select r.blueprint, r.k, r.relation, r.target_blueprint, r.target, coalesce(s.target, '') from catalog_relations r
+		left join catalog_relations s on s.account = r.account and s.blueprint = r.blueprint and s.k = r.k and s.relation = r.relation and s.ord = r.ord and s.rank = 1
+		join catalog_entities e on e.account = r.account and e.blueprint = r.blueprint and e.k = r.k`+alive+`
+		where r.account = $1 and r.kept = 1 and r.rank = 0
+		and not exists (select 1 from catalog_entities t where t.account = r.account and t.blueprint = r.target_blueprint and (t.k = r.target or t.k = s.target))
+		order by r.blueprint, r.k, r.relation, r.ord limit $2`, a, limit)
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (Dangling, error) {
+		var d Dangling
+		var name, other string
+		err := scan(&d.Blueprint, &d.Identifier, &d.Relation, &d.Target, &name, &other)
+		if d.Names = []string{name}; other != "" {
+			d.Names = append(d.Names, other)
+		}
+		return d, err
+	})
+}
+
+// readKinds steps from one kind to the next along the key.
+func (c *Catalog) readKinds(ctx context.Context, a arn.Account) ([]KindIn, error) {
+	var out []KindIn
+	for at := (KindIn{}); ; {
+		err := c.db.QueryRow(ctx, []any{&at.Region, &at.Kind}, "select region, kind from catalog_origins where account = $1 and (region, kind) > ($2, $3) order by region, kind limit 1",
+			a, at.Region, at.Kind)
+		if sqldb.IsNoRows(err) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, at)
+	}
 }

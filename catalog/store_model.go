@@ -278,3 +278,8 @@ func (c *Catalog) reindex(tx *sqldb.Tx, a arn.Account, b *Blueprint, properties 
 		return insertValues(tx, a, b.Identifier, e.k, rows)
 	})
 }
+
+func renameRelation(tx *sqldb.Tx, a arn.Account, blueprint, from, to string) error {
+	_, err := tx.Exec("update catalog_relations set relation = $1 where account = $2 and blueprint = $3 and relation = $4", to, a, blueprint, from)
+	return err
+}

@@ -93,3 +93,61 @@ func (c *Catalog) clear(ctx context.Context, o owner) (more bool, err error) {
 	})
 	return more, err
 }
+
+// Migration is the removal of all entities of a blueprint, which has ended.
+type Migration struct {
+	ID            string
+	Blueprint     string
+	WithBlueprint bool
+	Deleted       int
+	By            string
+	At            time.Time
+}
+
+// DeleteAllEntities removes the entities of a blueprint, some at a time, and then
+// the blueprint if that is asked for: NotFound, HasDependents.
+func (c *Catalog) DeleteAllEntities(ctx context.Context, account arn.Account, blueprint string, withBlueprint bool, by Actor) (*Migration, error) {
+	mg := &Migration{ID: uid.New(c.now()), Blueprint: blueprint, WithBlueprint: withBlueprint, By: by.ID, At: c.moment()}
+	for more := true; more; {
+		err := c.write(ctx, account, func(tx *sqldb.Tx, m *Model) error {
+			more = false
+			b := m.blueprints[blueprint]
+			if b == nil {
+				return errNoBlueprint(blueprint)
+			}
+			list, err := readPage(tx.Query, account, blueprint, "", nil, sweepBatch)
+			if err != nil {
+				return err
+			}
+			for _, e := range list {
+				again, gone, err := txAnyEntity(tx, account, blueprint, e.k) // it may have gone with one before
+				if err != nil || again == nil || gone {
+					if err != nil {
+						return err
+					}
+					continue
+				}
+				if err := c.remove(tx, m, account, again, true, by); err != nil {
+					return err
+				}
+			}
+			if more = len(list) == sweepBatch; more || !withBlueprint {
+				return nil
+			}
+			return c.deleteBlueprint(tx, m, account, blueprint, by)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return mg, nil
+}
+
+// Migration describes one that has ended, as every one has that has an id: NotFound.
+func (c *Catalog) Migration(_ context.Context, _ arn.Account, id string) (*Migration, error) {
+	at, ok := uid.Time(id)
+	if !ok {
+		return nil, fail(NotFound, "There is no migration %q", id)
+	}
+	return &Migration{ID: id, At: at}, nil
+}

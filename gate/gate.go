@@ -18,6 +18,7 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/identity/policy"
+	"github.com/berth-registry/berth/secret"
 )
 
 // Call describes one API call, whichever protocol carried it.
@@ -171,6 +172,8 @@ type Caller struct {
 	RequestID string
 	SourceIP  string
 	UserAgent string
+	// Session is the session token that came with temporary keys, "" for others.
+	Session secret.String
 }
 
 // Place is the account and region that a request is for unless it names others: the

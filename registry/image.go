@@ -81,8 +81,11 @@ func (r *Registry) PutImage(ctx context.Context, n NewImage) (*Put, error) {
 	if m.Subject != nil {
 		put.Subject = m.Subject.Digest
 	}
+	if r.watcher != nil {
+		r.watcher.Pushing(ctx, n.Place, n.Repository, &put.Image)
+	}
 	for try := 0; ; try++ {
-		err = r.db.Write(ctx, func(tx *sqldb.Tx) error { return r.putImage(tx, n, m, put) })
+		err = r.write(ctx, func(tx *sqldb.Tx) error { return r.putImage(tx, n, m, put) })
 		if err == nil {
 			return put, nil
 		}
@@ -141,6 +144,9 @@ func (r *Registry) putImage(tx *sqldb.Tx, n NewImage, m *manifest.Manifest, put 
 		if err := r.moveTag(tx, repo, n.Tag, old, put.Digest); err != nil {
 			return err
 		}
+	}
+	if err := r.watchPut(tx, repo, put, n.Tag, old, existing == ""); err != nil {
+		return err
 	}
 	return r.tellPush(tx, repo, put, n.Tag)
 }
@@ -289,7 +295,7 @@ type Deleted = ImageRef
 // RepositoryNotFound, ImageNotFound, ErrReferenced, ErrTagElsewhere.
 func (r *Registry) DeleteImage(ctx context.Context, p arn.Place, repo string, id ImageID) ([]Deleted, error) {
 	var out []Deleted
-	err := r.db.Write(ctx, func(tx *sqldb.Tx) error {
+	err := r.write(ctx, func(tx *sqldb.Tx) error {
 		out = nil
 		rp, err := holdRepository(tx, p, repo)
 		if err != nil {
@@ -352,7 +358,10 @@ func (r *Registry) deleteImage(tx *sqldb.Tx, rp *Repository, img *Image, id Imag
 			return nil, err
 		}
 		if len(tags) > 1 || referenced {
-			return gone, countTags(tx, rp, img.Digest, -1)
+			if err := countTags(tx, rp, img.Digest, -1); err != nil {
+				return nil, err
+			}
+			return gone, r.watchImage(tx, rp, img.Digest)
 		}
 		return gone, r.dropImage(tx, rp, img)
 	}
@@ -387,6 +396,8 @@ func (r *Registry) dropImage(tx *sqldb.Tx, rp *Repository, img *Image) error {
 	if err := removeImage(tx, rp, img.Digest); err != nil {
 		return err
 	}
-	_, err = addImageCount(tx, rp, -1, 0)
-	return err
+	if _, err = addImageCount(tx, rp, -1, 0); err != nil || r.watcher == nil {
+		return err
+	}
+	return r.watcher.ImageGone(tx, rp, img.Digest)
 }

@@ -80,6 +80,8 @@ type Options struct {
 	Origin func(ctx context.Context, p arn.Place) map[string]string
 	// Events takes what happens to images.
 	Events *event.Outbox
+	// Watcher is told of changes; nil for nobody.
+	Watcher Watcher
 	Now    func() time.Time
 	Log    *slog.Logger
 }
@@ -94,6 +96,7 @@ type Registry struct {
 	missing func(ctx context.Context, p arn.Place, name string) error
 	origin  func(ctx context.Context, p arn.Place) map[string]string
 	events  *event.Outbox
+	watcher Watcher
 	now     func() time.Time
 	log     *slog.Logger
 	node    string // this process
@@ -118,7 +121,7 @@ func New(db *sqldb.DB, blobs *blob.Blobs, master *secret.Master, o Options) *Reg
 	}
 	var node [8]byte
 	rand.Read(node[:])
-	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, missing: o.Missing, origin: o.Origin, events: o.Events, now: o.Now, log: o.Log,
+	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, missing: o.Missing, origin: o.Origin, events: o.Events, watcher: o.Watcher, now: o.Now, log: o.Log,
 		node: hex.EncodeToString(node[:]), live: newSessions(), pulls: newPulls(), leases: newLeases(),
 		cache: newCache(db.SingleProcess()), guards: fresh.New[guardKey, guard](guardLife, maxGuards, o.Now)}
 }

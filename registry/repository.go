@@ -75,7 +75,7 @@ func (r *Registry) CreateRepository(ctx context.Context, n NewRepository) (*Repo
 		return nil, err
 	}
 	by := r.createdBy(ctx, &n)
-	err = r.db.Write(ctx, func(tx *sqldb.Tx) error {
+	err = r.write(ctx, func(tx *sqldb.Tx) error {
 		count, err := countRepositories(tx, n.Place, r.limits.Repositories)
 		if err != nil {
 			return err
@@ -84,7 +84,10 @@ func (r *Registry) CreateRepository(ctx context.Context, n NewRepository) (*Repo
 			return fail(LimitExceeded, "The maximum number of repositories per registry (%d) has been reached in the registry with id '%s'",
 				r.limits.Repositories, n.Place.Account)
 		}
-		return insertRepository(tx, repo, by)
+		if err := insertRepository(tx, repo, by); err != nil || r.watcher == nil {
+			return err
+		}
+		return r.watcher.Repository(tx, repo)
 	})
 	r.guards.Forget()
 	if errors.Is(err, sqldb.ErrUnique) {
@@ -160,7 +163,7 @@ func (r *Registry) Repositories(ctx context.Context, p arn.Place, after string, 
 // RepositoryNotFound, RepositoryNotEmpty. It returns what was removed.
 func (r *Registry) DeleteRepository(ctx context.Context, p arn.Place, name string, force bool) (*Repository, error) {
 	var gone *Repository
-	err := r.db.Write(ctx, func(tx *sqldb.Tx) error {
+	err := r.write(ctx, func(tx *sqldb.Tx) error {
 		repo, err := lockRepository(tx, p, name)
 		if err != nil {
 			return err
@@ -169,7 +172,7 @@ func (r *Registry) DeleteRepository(ctx context.Context, p arn.Place, name strin
 			return fail(RepositoryNotEmpty, "The repository with name '%s' in registry with id '%s' cannot be deleted because it still contains images", name, p.Account)
 		}
 		gone = repo
-		return deleteRepository(tx, repo, sqldb.Micros(r.now()))
+		return r.deleteRepository(tx, repo, sqldb.Micros(r.now()))
 	})
 	if err != nil {
 		return nil, storage(err)
@@ -180,11 +183,19 @@ func (r *Registry) DeleteRepository(ctx context.Context, p arn.Place, name strin
 	return gone, nil
 }
 
+// deleteRepository makes a repository invisible and tells the watcher.
+func (r *Registry) deleteRepository(tx *sqldb.Tx, repo *Repository, now int64) error {
+	if err := deleteRepository(tx, repo, now); err != nil || r.watcher == nil {
+		return err
+	}
+	return r.watcher.RepositoryGone(tx, repo)
+}
+
 // change runs fn on a repository's settings and stores them: the repository is
 // locked, so that no two changes lose each other.
 func (r *Registry) change(ctx context.Context, p arn.Place, name string, fn func(*Repository) error) (*Repository, error) {
 	var out *Repository
-	err := r.db.Write(ctx, func(tx *sqldb.Tx) error {
+	err := r.write(ctx, func(tx *sqldb.Tx) error {
 		repo, err := lockRepository(tx, p, name)
 		if err != nil {
 			return err
@@ -193,7 +204,10 @@ func (r *Registry) change(ctx context.Context, p arn.Place, name string, fn func
 			return err
 		}
 		out = repo
-		return updateRepository(tx, repo)
+		if err := updateRepository(tx, repo); err != nil || r.watcher == nil {
+			return err
+		}
+		return r.watcher.Repository(tx, repo)
 	})
 	r.guards.Forget()
 	if err != nil {

@@ -156,7 +156,7 @@ const unused = `not exists (select 1 from uploads u where u.account = r.account 
 
 // removeLeftover deletes a leftover unless it came to use meanwhile.
 func (r *Registry) removeLeftover(ctx context.Context, l leftover, before, now int64) error {
-	return r.db.Write(ctx, func(tx *sqldb.Tx) error {
+	return r.write(ctx, func(tx *sqldb.Tx) error {
 		rp, err := lockRepository(tx, l.place, l.name)
 		if CodeOf(err) == RepositoryNotFound {
 			return nil
@@ -173,7 +173,7 @@ func (r *Registry) removeLeftover(ctx context.Context, l leftover, before, now i
 		if err != nil {
 			return err
 		}
-		return deleteRepository(tx, rp, now)
+		return r.deleteRepository(tx, rp, now)
 	})
 }
 

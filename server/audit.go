@@ -67,7 +67,7 @@ func who(ctx context.Context, id *identity.Identity, p arn.Principal) trail.Who 
 // secrets are the members of requests and answers that nobody may read in a record,
 // and bodies that would only make it long.
 var secrets = map[string]bool{"SecretAccessKey": true, "SessionToken": true, "Password": true, "NewPassword": true, "OldPassword": true,
-	"AuthorizationToken": true, "WebIdentityToken": true, "LayerPartBlob": true, "ZipFile": true, "AuthParameters": true, "Environment": true,
+	"AuthorizationToken": true, "AccessToken": true, "WebIdentityToken": true, "LayerPartBlob": true, "ZipFile": true, "AuthParameters": true, "Environment": true,
 	"Payload": true, "LogEvents": true, "Detail": true}
 
 // redact is what records do not hold of a request or its answer.

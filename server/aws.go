@@ -19,6 +19,7 @@ import (
 	"github.com/berth-registry/berth/aws/stsapi"
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/identity"
+	"github.com/berth-registry/berth/secret"
 )
 
 // Body limits of the AWS APIs, in bytes.
@@ -159,7 +160,7 @@ func (f *awsFront) authenticate(r *http.Request) (*awsproto.Service, []byte, gat
 		}
 		return nil, nil, caller, f.failed(caller, sig.AccessKeyID, signatureError(err))
 	}
-	caller.Principal, caller.Region = key.Principal, region
+	caller.Principal, caller.Region, caller.Session = key.Principal, region, secret.String(sig.SessionToken)
 	if !strings.HasPrefix(sig.AccessKeyID, "ASIA") {
 		f.identity.Used(sig.AccessKeyID, sig.Service, region)
 	}

@@ -15,8 +15,8 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
-	duration [3]prometheus.Observer // by front
-	problems prometheus.Gauge       // of the files of ConfigDir
+	duration [fronts]prometheus.Observer // by front
+	problems prometheus.Gauge            // of the files of ConfigDir
 	drift    prometheus.Counter
 }
 

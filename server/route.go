@@ -12,9 +12,11 @@ const (
 	frontNone front = iota
 	frontOCI
 	frontAWS
+	frontPort
+	fronts // how many there are
 )
 
-func (f front) String() string { return [...]string{"none", "oci", "aws"}[f] }
+func (f front) String() string { return [...]string{"none", "oci", "aws", "port"}[f] }
 
 // classify is the whole dispatch of the listener. It looks only at what a request
 // says of itself: the path, a signature, or the header that names an operation.
@@ -24,6 +26,8 @@ func classify(r *http.Request) front {
 		return frontOCI
 	case strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256"), r.Header.Get("X-Amz-Target") != "":
 		return frontAWS
+	case r.URL.Path == "/v1" || strings.HasPrefix(r.URL.Path, "/v1/"):
+		return frontPort
 	case r.URL.Path == "/" && isQuery(r): // may be unsigned: a web identity
 		return frontAWS
 	}

@@ -35,6 +35,8 @@ import (
 	"github.com/berth-registry/berth/blob/fsblob"
 	"github.com/berth-registry/berth/blob/keyring"
 	"github.com/berth-registry/berth/bus"
+	"github.com/berth-registry/berth/catalog"
+	"github.com/berth-registry/berth/catalog/mapping/runner"
 	"github.com/berth-registry/berth/event"
 	"github.com/berth-registry/berth/function"
 	"github.com/berth-registry/berth/function/worker"
@@ -46,6 +48,7 @@ import (
 	"github.com/berth-registry/berth/ledger"
 	"github.com/berth-registry/berth/logs"
 	"github.com/berth-registry/berth/oci"
+	"github.com/berth-registry/berth/portapi"
 	"github.com/berth-registry/berth/registry"
 	"github.com/berth-registry/berth/secret"
 	"github.com/berth-registry/berth/sqldb"
@@ -74,6 +77,10 @@ type Server struct {
 	outbox           *event.Outbox
 	logs             *logs.Logs
 	ledger           *ledger.Ledger
+	catalog          *catalog.Catalog
+	ingest           *ingester
+	calc             *calculator
+	port             *portapi.Service
 	functions        *function.Functions
 	bus              *bus.Bus
 	box              *worker.Box
@@ -129,8 +136,11 @@ func (s *Server) open(ctx context.Context) error {
 		},
 		Manifest: s.manifest, Additional: s.additional, Events: s.outbox, Retention: s.cfg.Retention, Log: s.log})
 	s.holds = newHolds()
+	if err := s.openCatalog(master); err != nil {
+		return err
+	}
 	s.registry = registry.New(s.db, blob.New(s.store, blob.Options{Keys: ring}), master, registry.Options{Keys: ring, Missing: s.missing, Origin: s.origin,
-		Events: s.outbox, Log: s.log})
+		Events: s.outbox, Watcher: s.ingest, Log: s.log})
 	keys, trusted, err := s.cfg.issuers()
 	if err != nil {
 		return err
@@ -147,12 +157,12 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.openEvents(ctx, master); err != nil {
 		return err
 	}
-	s.fronts()
+	s.fronts(master)
 	return nil
 }
 
 // fronts joins the planes with the front ends.
-func (s *Server) fronts() {
+func (s *Server) fronts(master *secret.Master) {
 	a := auditor{s.trail, s.log}
 	g := gate.New(s.identity, a)
 	f := newFailures()
@@ -164,16 +174,28 @@ func (s *Server) fronts() {
 	warn := func(_ context.Context, role, text string) {
 		s.log.Warn("a trust policy is wider than it looks", "role", role, "warning", text)
 	}
+	s.port = portapi.New(s.catalog, s.identity, g, f, master, s.log)
 	s.aws = newAWSFront(s.identity, map[string]*awsproto.Service{
 		ecrapi.SigningName:    ecrapi.New(s.registry, s.identity, g, s.hosts).Handler(),
 		iamapi.SigningName:    iamapi.New(s.identity, g, warn).Handler(),
 		stsapi.SigningName:    stsapi.New(s.identity, g, refused).Handler(),
-		berthapi.SigningName:  berthapi.New(s.identity, s.registry, s.trail, history{s}, s.ledger, g, s.cfg.Account).Handler(),
+		berthapi.SigningName:  berthapi.New(s.identity, s.registry, s.trail, history{s}, s.ledger, s.port, g, s.cfg.Account).Handler(),
 		trailapi.SigningName:  trailapi.New(s.trail, g).Handler(),
 		eventsapi.SigningName: eventsapi.New(s.bus, g).Handler(),
 		lambdaapi.SigningName: lambdaapi.New(s.functions, g, function.DefaultConcurrency).Handler(),
 		logsapi.SigningName:   logsapi.New(s.logs, g).Handler(),
 	}, a, f, s.log)
+}
+
+// openCatalog opens the catalog and what brings the registry into it.
+func (s *Server) openCatalog(master *secret.Master) error {
+	var err error
+	if s.ingest, err = newIngester(s); err != nil {
+		return err
+	}
+	s.calc = &calculator{program: s.ingest.program, runners: map[string]*runner.Runner{}}
+	s.catalog = catalog.New(s.db, master, catalog.Options{Calculator: s.calc, Retention: s.cfg.Retention, Log: s.log})
+	return nil
 }
 
 // manifest finds a manifest that a record refers to.
@@ -202,7 +224,7 @@ func (s *Server) openStorage(ctx context.Context) error {
 		return err
 	}
 	for plane, files := range map[string]fs.FS{"identity": identity.Migrations(), "registry": registry.Migrations(), "trail": trail.Migrations(),
-		"event": event.Migrations(), "bus": bus.Migrations(), "function": function.Migrations(), "logs": logs.Migrations(), "ledger": ledger.Migrations()} {
+		"event": event.Migrations(), "bus": bus.Migrations(), "function": function.Migrations(), "logs": logs.Migrations(), "ledger": ledger.Migrations(), "catalog": catalog.Migrations()} {
 		if err := s.db.Migrate(ctx, plane, files); err != nil {
 			return err
 		}
@@ -344,7 +366,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var work sync.WaitGroup
 	work.Go(func() { s.registry.Run(background) })
 	work.Go(func() { s.identity.Run(background) })
-	for _, run := range []func(context.Context){s.bus.Run, s.functions.Run, s.logs.Run} {
+	for _, run := range []func(context.Context){s.bus.Run, s.functions.Run, s.logs.Run, s.catalog.Run, s.ingest.run} {
 		work.Go(func() { run(background) })
 	}
 	trailing, stopTrail := context.WithCancel(context.WithoutCancel(ctx))
@@ -403,6 +425,10 @@ func (s *Server) Close() error {
 	}
 	if s.box != nil {
 		errs = append(errs, s.box.Close(), os.Remove(filepath.Join(s.cfg.Data, "functions.path")))
+	}
+	if s.calc != nil {
+		s.ingest.close()
+		s.calc.close()
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

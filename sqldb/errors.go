@@ -66,6 +66,10 @@ func classify(err error) error {
 	return err
 }
 
+// Retryable reports whether an error of a statement means that its transaction is to be
+// run again, which Write does by itself.
+func Retryable(err error) bool { return isRetryable(err) }
+
 // isRetryable reports a transaction that lost a race and may be run again.
 func isRetryable(err error) bool {
 	var pe *pgconn.PgError

@@ -72,6 +72,14 @@ func tagList(m map[string]string) []types.Tag {
 
 func (s *Service) toRepository(ctx context.Context, r *registry.Repository) *types.Repository {
 	host, _ := s.endpoints.Registry(ctx, r.Place)
+	return Repository(host, r)
+}
+
+// Tags are resource tags as the API shows them, by key.
+func Tags(m map[string]string) []types.Tag { return tagList(m) }
+
+// Repository is a repository as the API shows it; host is its registry's.
+func Repository(host string, r *registry.Repository) *types.Repository {
 	enc := &types.EncryptionConfiguration{EncryptionType: types.EncryptionType(r.Encryption)}
 	if r.KMSKey != "" {
 		enc.KmsKey = aws.String(r.KMSKey)

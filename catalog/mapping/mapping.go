@@ -9,6 +9,7 @@ package mapping
 
 import (
 	"context"
+	"slices"
 
 	"github.com/itchyny/gojq"
 )
@@ -63,6 +64,7 @@ type Expression struct {
 	code  *gojq.Code
 	fixed *gojq.Code // with the slice that fits its prefix; nil when it does
 	tags  bool       // it reads Tags
+	plain bool       // it ends soon, whatever its input is
 	// prefix is what it selects by and slices off, if it does both.
 	prefix string
 	hints  []Notice
@@ -160,4 +162,46 @@ const (
 func (r *Resource) Map(ctx context.Context, document any) Result {
 	e := &evaluation{ctx: ctx, strict: r.Strict}
 	return e.resource(r, document)
+}
+
+// Has reports whether resources of a kind are mapped at all.
+func (c *Config) Has(kind string) bool {
+	return slices.ContainsFunc(c.Resources, func(r *Resource) bool { return r.Kind == kind })
+}
+
+// Plain reports whether mapping a kind needs no limits of time and memory: all its
+// expressions take values from the resource and no more.
+func (c *Config) Plain(kind string) bool {
+	for _, r := range c.Resources {
+		if r.Kind != kind {
+			continue
+		}
+		if r.Items != nil || r.Selector != nil && !r.Selector.plain {
+			return false
+		}
+		for _, m := range r.Mappings {
+			for _, x := range []*Expression{m.Identifier, m.Title, m.Icon, m.Team, m.Blueprint} {
+				if x != nil && !x.plain {
+					return false
+				}
+			}
+			for _, f := range slices.Concat(m.Properties, m.Relations) {
+				if !f.plain {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// Map evaluates all mappings of a kind on a document.
+func (c *Config) Map(ctx context.Context, kind string, document any) []Result {
+	out := []Result{}
+	for _, r := range c.Resources {
+		if r.Kind == kind {
+			out = append(out, r.Map(ctx, document))
+		}
+	}
+	return out
 }

@@ -168,7 +168,8 @@ func (r *reader) resource(path string, doc map[string]any, strict bool) (*Resour
 		if items := r.expression(doc, at, "itemsToParse", false); items != nil {
 			res.Items = items
 		}
-		newer = newer || m.Blueprint != nil && strings.HasPrefix(strings.TrimSpace(m.Blueprint.Text), `"`)
+		blueprint, _ := doc["blueprint"].(string)
+		newer = newer || strings.HasPrefix(strings.TrimSpace(blueprint), `"`)
 		res.Mappings = append(res.Mappings, m)
 	}
 	return res, !newer

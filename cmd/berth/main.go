@@ -68,7 +68,9 @@ type cli struct {
 	Destroy destroyCmd `cmd:"" help:"Delete what files declare."`
 	Import  importCmd  `cmd:"" help:"Write files that declare what a registry has."`
 	Export  exportCmd  `cmd:"" help:"Make an account of AWS, or another Berth, like this registry."`
-	Mapping mappingCmd `cmd:"" help:"Try the mappings of a catalog's exporter."`
+	Catalog catalogCmd `cmd:"" help:"The software catalog: credentials, entities, what is wrong."`
+	Mapping mappingCmd `cmd:"" help:"How repositories and images become entities of the catalog."`
+	Sync    syncCmd    `cmd:"" help:"Map every repository and image into the catalog again."`
 	Account accountCmd `cmd:"" help:"Make, list and close accounts."`
 	Explain explainCmd `cmd:"" help:"Tell why a call was denied or allowed, or would be."`
 	Events  eventsCmd  `cmd:"" help:"Show and export the records of API calls."`

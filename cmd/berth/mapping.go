@@ -24,6 +24,8 @@ import (
 
 type mappingCmd struct {
 	Test mappingTestCmd `cmd:"" help:"Show what a configuration makes of this registry's repositories."`
+	Set  mappingSetCmd  `cmd:"" help:"Map the registry by a configuration from now on."`
+	Show mappingShowCmd `cmd:"" help:"Print the configuration that the registry is mapped by."`
 }
 
 type mappingTestCmd struct {

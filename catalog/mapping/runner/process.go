@@ -55,11 +55,5 @@ func answer(config *mapping.Config, q request) reply {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), evaluationTime)
 	defer cancel()
-	out := reply{Results: []mapping.Result{}}
-	for _, r := range config.Resources {
-		if r.Kind == q.Kind {
-			out.Results = append(out.Results, r.Map(ctx, document))
-		}
-	}
-	return out
+	return reply{Results: config.Map(ctx, q.Kind, document)}
 }

@@ -1,0 +1,160 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/registry/manifest"
+	"github.com/berth-registry/berth/sqldb"
+)
+
+// Watcher is told of what happens to repositories and images within the transactions in
+// which it happens, so that what it makes of that is committed with it or not at all. An
+// error of a Watcher rolls the change back.
+type Watcher interface {
+	// Repository is told of one that was made or changed.
+	Repository(tx *sqldb.Tx, r *Repository) error
+	// RepositoryGone is told of one that goes with all its images.
+	RepositoryGone(tx *sqldb.Tx, r *Repository) error
+	// Image is told of one that was pushed or has other tags than before. It has its body,
+	// tags and claims.
+	Image(tx *sqldb.Tx, r *Repository, i *Image) error
+	// ImageGone is told of one that was deleted by itself.
+	ImageGone(tx *sqldb.Tx, r *Repository, digest string) error
+	// Pushing is told of a push ahead of its transaction, for what takes time.
+	Pushing(ctx context.Context, p arn.Place, repository string, i *Image)
+}
+
+// Again is an error of a Watcher that has the transaction run again, once Prepare, unless
+// it is nil, has been done outside of it.
+type Again struct{ Prepare func(context.Context) }
+
+func (*Again) Error() string { return "the transaction is to be run again" }
+
+// maxAgain bounds how often a transaction runs again for its watcher.
+const maxAgain = 10
+
+// write runs a transaction that the watcher may want to run again.
+func (r *Registry) write(ctx context.Context, fn func(*sqldb.Tx) error) error {
+	for try := 0; ; try++ {
+		err := r.db.Write(ctx, fn)
+		var again *Again
+		if !errors.As(err, &again) {
+			return err
+		}
+		if try == maxAgain {
+			return &Error{Code: Unavailable, Message: "Too many changes met the same repository at once. Try again.", Err: err}
+		}
+		if again.Prepare != nil {
+			again.Prepare(ctx)
+		}
+	}
+}
+
+// Claims are what the pusher's workload identity claimed, nil for none.
+func (i *Image) Claims() map[string]string { return i.origin }
+
+// watchImage tells the watcher of an image that exists.
+func (r *Registry) watchImage(tx *sqldb.Tx, rp *Repository, digest string) error {
+	if r.watcher == nil {
+		return nil
+	}
+	i, err := txWholeImage(tx, rp, digest)
+	if err != nil || i == nil {
+		return err
+	}
+	return r.watcher.Image(tx, rp, i)
+}
+
+// watchPut tells the watcher what a push did: to its image and to the one that had the
+// tag.
+func (r *Registry) watchPut(tx *sqldb.Tx, rp *Repository, put *Put, tag, old string, isNew bool) error {
+	if r.watcher == nil {
+		return nil
+	}
+	if old != "" && old != put.Digest {
+		if err := r.watchImage(tx, rp, old); err != nil {
+			return err
+		}
+	}
+	if !isNew {
+		return r.watchImage(tx, rp, put.Digest)
+	}
+	i := put.Image
+	if tag != "" {
+		i.Tags = []string{tag}
+	}
+	return r.watcher.Image(tx, rp, &i)
+}
+
+// Visit runs fn on a repository in a transaction in which nobody changes it:
+// RepositoryNotFound.
+func (r *Registry) Visit(ctx context.Context, p arn.Place, name string, fn func(*sqldb.Tx, *Repository) error) error {
+	return storage(r.write(ctx, func(tx *sqldb.Tx) error {
+		rp, err := lockRepository(tx, p, name)
+		if err != nil {
+			return err
+		}
+		return fn(tx, rp)
+	}))
+}
+
+// VisitImage is Visit for one image, with body, tags and claims: ImageNotFound.
+func (r *Registry) VisitImage(ctx context.Context, p arn.Place, name, digest string, fn func(*sqldb.Tx, *Repository, *Image) error) error {
+	return r.Visit(ctx, p, name, func(tx *sqldb.Tx, rp *Repository) error {
+		i, err := txWholeImage(tx, rp, digest)
+		if err != nil {
+			return err
+		}
+		if i == nil {
+			return errImageNotFound(p, name, ImageID{Digest: digest})
+		}
+		return fn(tx, rp, i)
+	})
+}
+
+// Digests returns those of a repository's images in order, after one given.
+func (r *Registry) Digests(ctx context.Context, repo *Repository, after string, limit int) ([]string, error) {
+	list, err := r.listDigests(ctx, repo, after, limit)
+	return list, storage(err)
+}
+
+// VisitImages is Visit for several images of a repository; those that are gone are left
+// out.
+func (r *Registry) VisitImages(ctx context.Context, p arn.Place, name string, digests []string, fn func(*sqldb.Tx, *Repository, []*Image) error) error {
+	return r.Visit(ctx, p, name, func(tx *sqldb.Tx, rp *Repository) error {
+		var list []*Image
+		for _, d := range digests {
+			i, err := txWholeImage(tx, rp, d)
+			if err != nil {
+				return err
+			}
+			if i != nil {
+				list = append(list, i)
+			}
+		}
+		return fn(tx, rp, list)
+	})
+}
+
+// Regions are those in which an account has repositories.
+func (r *Registry) Regions(ctx context.Context, a arn.Account) ([]arn.Region, error) {
+	list, err := r.listRegions(ctx, a)
+	return list, storage(err)
+}
+
+// ParseManifest parses what was checked when it was pushed, or lately.
+func (r *Registry) ParseManifest(i *Image) (*manifest.Manifest, error) {
+	m, _, err := r.recent.Parse(i.MediaType, i.Body)
+	return m, err
+}
+
+func claimsOf(text string) (map[string]string, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var out map[string]string
+	return out, json.Unmarshal([]byte(text), &out)
+}
