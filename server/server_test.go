@@ -67,7 +67,8 @@ func TestClassify(t *testing.T) {
 		{"POST", "/", map[string]string{"X-Amz-Target": "AmazonEC2ContainerRegistry_V20150921.ListImages"}, frontAWS},
 		{"GET", "/", nil, frontNone},
 		{"GET", "/v2x/", nil, frontNone},
-		{"GET", "/v1/entities", nil, frontNone},
+		{"GET", "/v1/entities", nil, frontPort},
+		{"GET", "/v1x", nil, frontNone},
 	} {
 		r := httptest.NewRequest(c.method, c.target, nil)
 		for k, v := range c.headers {

@@ -235,8 +235,15 @@ Exit codes: 0 done, 1 failure.`
 
 // syncReport is what a synchronisation did.
 type syncReport struct {
-	Done, Total, Created, Updated, Deleted, Unchanged, Failed int
-	Error, Skipped                                            string
+	Done      int    `json:"done"`
+	Total     int    `json:"total"`
+	Created   int    `json:"created"`
+	Updated   int    `json:"updated"`
+	Deleted   int    `json:"deleted"`
+	Unchanged int    `json:"unchanged"`
+	Failed    int    `json:"failed"`
+	Error     string `json:"error"`
+	Skipped   string `json:"skipped"`
 }
 
 // integrationState is the built-in integration's.

@@ -1,0 +1,236 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/blob"
+	"github.com/berth-registry/berth/catalog"
+	"github.com/berth-registry/berth/catalog/mapping/runner"
+	"github.com/berth-registry/berth/registry"
+	"github.com/berth-registry/berth/secret"
+	"github.com/berth-registry/berth/sqldb"
+	"github.com/berth-registry/berth/sqldb/sqldbtest"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == runner.Command { // the server starts its own program
+		os.Exit(runner.Process(os.Stdin, os.Stdout))
+	}
+	os.Exit(m.Run())
+}
+
+// deaf is a watcher that does not hear one kind of event.
+type deaf struct {
+	*ingester
+	to string
+}
+
+func (d deaf) Repository(tx *sqldb.Tx, r *registry.Repository) error {
+	if d.to == "repository" {
+		return nil
+	}
+	return d.ingester.Repository(tx, r)
+}
+
+func (d deaf) RepositoryGone(tx *sqldb.Tx, r *registry.Repository) error {
+	if d.to == "repository gone" {
+		return nil
+	}
+	return d.ingester.RepositoryGone(tx, r)
+}
+
+func (d deaf) Image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image) error {
+	if d.to == "image" {
+		return nil
+	}
+	return d.ingester.Image(tx, r, i)
+}
+
+func (d deaf) ImageGone(tx *sqldb.Tx, r *registry.Repository, digest string) error {
+	if d.to == "image gone" {
+		return nil
+	}
+	return d.ingester.ImageGone(tx, r, digest)
+}
+
+// yard is a registry on which random things happen.
+type yard struct {
+	t    *testing.T
+	s    *Server
+	r    *registry.Registry
+	rng  *rand.Rand
+	ctx  context.Context
+	did  []string
+	here arn.Place
+}
+
+func newYard(t *testing.T, s *Server, to string, seed uint64) *yard {
+	r := registry.New(s.db, blob.New(s.store, blob.Options{}), secret.NewMaster(make([]byte, 32)), registry.Options{Watcher: deaf{s.ingest, to}, Events: s.outbox})
+	return &yard{t, s, r, rand.New(rand.NewPCG(seed, 1)), t.Context(), nil, arn.Place{Account: homeAccount, Region: "us-east-1"}}
+}
+
+func (y *yard) layer(repo string, data []byte) string {
+	sum := fmt.Sprintf("sha256:%x", sha256.Sum256(data))
+	ref, err := y.r.StartUpload(y.ctx, y.here, repo, arn.Root(homeAccount), nil)
+	if err == nil {
+		_, err = y.r.FinishUpload(y.ctx, ref, sum, registry.Chunk{Body: bytes.NewReader(data), From: -1, Length: int64(len(data))})
+	}
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	return sum
+}
+
+// push pushes one of a few images with labels and annotations.
+func (y *yard) push(repo, tag string, n int) {
+	config := fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","created":"2026-11-%02dT00:00:00Z","config":{"Labels":{"org.opencontainers.image.revision":"r%d"}}}`, n%28+1, n)
+	layer := fmt.Appendf(nil, "layer %d", n)
+	m := map[string]any{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+		"config": map[string]any{"mediaType": "application/vnd.oci.image.config.v1+json", "digest": y.layer(repo, config), "size": len(config)},
+		"layers": []any{map[string]any{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": y.layer(repo, layer), "size": len(layer)}},
+		"annotations": map[string]string{"org.opencontainers.image.source": "https://git.example/" + repo, "org.opencontainers.image.base.name": "localhost/" + repo + ":base",
+			"org.opencontainers.image.base.digest": "sha256:abc"}}
+	body, err := json.Marshal(m)
+	if err == nil {
+		_, err = y.r.PutImage(y.ctx, registry.NewImage{Place: y.here, Repository: repo, Tag: tag, Body: body, Principal: arn.Root(homeAccount),
+			Origin: map[string]string{"repository": "org/" + repo, "run_id": fmt.Sprint(n)}})
+	}
+	if code := registry.CodeOf(err); err != nil && code != registry.ImageTagAlreadyExists {
+		y.t.Fatal(err)
+	}
+}
+
+// step does one random thing. What cannot be done at the moment is no failure.
+func (y *yard) step() {
+	repo := fmt.Sprintf("r%d", y.rng.IntN(4))
+	tag := []string{"", "a", "b", "c"}[y.rng.IntN(4)]
+	service := fmt.Sprintf("s%d", y.rng.IntN(3))
+	ok := func(err error) {
+		if err != nil && registry.CodeOf(err) == "" && catalog.CodeOf(err) == "" {
+			y.t.Fatalf("%v after %v", err, y.did)
+		}
+	}
+	has := func() bool { _, err := y.r.Repository(y.ctx, y.here, repo); return err == nil }
+	what := []string{"create", "create", "tag", "tag", "untag", "scan", "rule", "policy", "push", "push", "push", "untag image", "delete image", "delete", "service", "no service"}[y.rng.IntN(16)]
+	y.did = append(y.did, what+" "+repo+" "+tag+" "+service)
+	switch what {
+	case "create":
+		_, err := y.r.CreateRepository(y.ctx, registry.NewRepository{Place: y.here, Name: repo, Resource: map[string]string{"port-" + service: ""}})
+		ok(err)
+	case "tag":
+		ok(y.r.TagResource(y.ctx, y.here, repo, map[string]string{"port-" + service: "x", "other": tag}))
+	case "untag":
+		ok(y.r.UntagResource(y.ctx, y.here, repo, []string{"port-" + service}))
+	case "scan":
+		_, err := y.r.SetScanOnPush(y.ctx, y.here, repo, y.rng.IntN(2) == 0)
+		ok(err)
+	case "rule":
+		_, err := y.r.SetTagRule(y.ctx, y.here, repo, registry.TagRule{Mode: []registry.Mutability{registry.Mutable, registry.Immutable}[y.rng.IntN(2)]})
+		ok(err)
+	case "policy":
+		_, err := y.r.SetLifecycle(y.ctx, y.here, repo, `{"rules":[{"rulePriority":1,"selection":{"tagStatus":"untagged","countType":"imageCountMoreThan","countNumber":5},"action":{"type":"expire"}}]}`)
+		ok(err)
+	case "push":
+		if has() {
+			y.push(repo, tag, y.rng.IntN(6))
+		}
+	case "untag image":
+		if tag != "" {
+			_, err := y.r.DeleteImage(y.ctx, y.here, repo, registry.ImageID{Tag: tag})
+			ok(err)
+		}
+	case "delete image":
+		if rp, err := y.r.Repository(y.ctx, y.here, repo); err == nil {
+			if list, err := y.r.Digests(y.ctx, rp, "", 10); err == nil && len(list) > 0 {
+				_, err := y.r.DeleteImage(y.ctx, y.here, repo, registry.ImageID{Digest: list[y.rng.IntN(len(list))]})
+				ok(err)
+			}
+		}
+	case "delete":
+		_, err := y.r.DeleteRepository(y.ctx, y.here, repo, true)
+		ok(err)
+	case "service":
+		_, err := y.s.catalog.PutEntity(y.ctx, homeAccount, catalog.Put{Blueprint: "service", Identifier: service, Mode: catalog.Merge, By: catalog.Actor{ID: "me", Origin: "API"}})
+		ok(err)
+	case "no service":
+		ok(y.s.catalog.DeleteEntity(y.ctx, homeAccount, "service", service, false, catalog.Actor{ID: "me", Origin: "API"}))
+	}
+}
+
+// differences synchronises and returns what that changed.
+func (y *yard) differences() int {
+	if err := y.s.catalog.AskSync(y.ctx, homeAccount); err != nil {
+		y.t.Fatal(err)
+	}
+	if err := y.s.ingest.syncAll(y.ctx); err != nil {
+		y.t.Fatal(err)
+	}
+	state, err := y.s.catalog.SyncState(y.ctx, homeAccount)
+	if err != nil || state.Report.Error != "" {
+		y.t.Fatal(err, state.Report.Error)
+	}
+	r := state.Report
+	return r.Created + r.Updated + r.Deleted + r.Failed
+}
+
+// open is a server that is not run: nothing happens in the background.
+func open(t *testing.T, db string) *Server {
+	cfg := config(t)
+	cfg.DB = db
+	s, err := New(t.Context(), cfg, slog.New(slog.DiscardHandler), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// TestIngestion: whatever happens to the registry, a synchronisation finds the catalog as
+// it should be; and it would find that ingestion misses one kind of event.
+func TestIngestion(t *testing.T) {
+	for _, engine := range []string{"sqlite", "postgres"} {
+		t.Run(engine, func(t *testing.T) {
+			db := ""
+			if engine == "postgres" {
+				db = sqldbtest.PostgresURL(t)
+			}
+			s := open(t, db)
+			y := newYard(t, s, "", 7)
+			for range 12 {
+				for range 40 {
+					y.step()
+				}
+				if n := y.differences(); n != 0 {
+					t.Fatalf("%d differences after %v", n, y.did)
+				}
+				if list, err := s.catalog.Pendings(y.ctx, homeAccount, 10); err != nil || len(list) > 0 {
+					t.Fatalf("pending: %v %v", list, err)
+				}
+			}
+		})
+	}
+	for _, to := range []string{"repository", "repository gone", "image", "image gone"} {
+		t.Run("deaf to "+to, func(t *testing.T) {
+			y := newYard(t, open(t, ""), to, 7)
+			for range 20 {
+				for range 40 {
+					y.step()
+				}
+				if y.differences() > 0 {
+					return
+				}
+			}
+			t.Error("a synchronisation found no difference")
+		})
+	}
+}
