@@ -39,8 +39,8 @@ type rest struct {
 
 // record writes a change that is being made.
 func (c *Catalog) record(tx *sqldb.Tx, account arn.Account, by Actor, ch Change) error {
-	if by.Origin == shipped {
-		return nil // the model's own beginning
+	if by.Origin == shipped || by.quiet {
+		return nil // the model's own beginning, or what the trail of API calls has
 	}
 	doc, err := json.Marshal(rest{by.ID, by.Origin, by.Run, ch.Entity, ch.Before, ch.After, ch.Message})
 	if err != nil {

@@ -17,6 +17,8 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-registry/berth/arn"
@@ -56,6 +58,9 @@ type Catalog struct {
 	models    models
 	results   results
 	wake      chan struct{} // something is pending
+	// sources are names that are in the table.
+	sources     sync.Map
+	sourceCount atomic.Int64
 }
 
 // New makes the plane on a migrated database.
@@ -81,6 +86,7 @@ type Actor struct {
 	// Source is the client's own name, which $datasource is; "" leaves the entity's.
 	Source string
 	Run    string // Port's run_id
+	quiet  bool   // what it does is recorded elsewhere
 }
 
 // moment is now, as precisely as the API tells times.

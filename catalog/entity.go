@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"reflect"
 	"regexp"
@@ -45,6 +46,7 @@ type Put struct {
 
 	links map[string][]link // of an ingested one, instead of Relations
 	owner int64
+	fresh bool // it is hardly there yet
 }
 
 // link is one entity that a relation names, by keys.
@@ -110,6 +112,13 @@ func (c *Catalog) put(tx *sqldb.Tx, m *Model, account arn.Account, p *Put) (Writ
 	if why := checkID(p.Identifier); why != "" {
 		return Written{}, fail(Invalid, "identifier: %s", why)
 	}
+	if p.fresh {
+		w, err := c.store(tx, m, b, account, p, nil)
+		if !errors.Is(err, errThere) {
+			return w, err
+		}
+	}
+	p.fresh = false
 	old, gone, err := txAnyEntity(tx, account, b.Identifier, key(p.Identifier))
 	if err != nil {
 		return Written{}, err
@@ -188,7 +197,7 @@ func (c *Catalog) store(tx *sqldb.Tx, m *Model, b *Blueprint, account arn.Accoun
 		return w, nil
 	}
 	w.Changed = true
-	return w, c.save(tx, b, account, p, old, e, have, want)
+	return w, c.save(tx, m, b, account, p, old, e, have, want)
 }
 
 func same(a, b *row) bool {
@@ -301,17 +310,16 @@ func (c *Catalog) team(tx *sqldb.Tx, m *Model, account arn.Account, v any) ([]st
 }
 
 // save writes the rows.
-func (c *Catalog) save(tx *sqldb.Tx, b *Blueprint, account arn.Account, p *Put, old, e *row, have, want map[string][]link) error {
-	if e.source != 0 && (old == nil || old.source != e.source) && p.By.Source != "" {
-		if err := insertSource(tx, account, p.By.Source); err != nil {
-			return err
-		}
-	}
+func (c *Catalog) save(tx *sqldb.Tx, m *Model, b *Blueprint, account arn.Account, p *Put, old, e *row, have, want map[string][]link) error {
 	rows, was := indexRows(b, e), []valueRow(nil)
 	change := Change{Action: "CREATE", Resource: "entity", Blueprint: b.Identifier, Entity: e.id, After: document(b, e, want)}
 	if old == nil {
-		if err := insertEntity(tx, account, e); err != nil {
+		n, err := insertEntity(tx, account, e, p.fresh)
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			return errThere
 		}
 	} else {
 		was = indexRows(b, old)
@@ -327,19 +335,44 @@ func (c *Catalog) save(tx *sqldb.Tx, b *Blueprint, account arn.Account, p *Put, 
 	if old != nil && old.k == e.k {
 		rows = slices.DeleteFunc(rows, func(r valueRow) bool { return slices.Contains(was, r) })
 	}
+	if e.source != 0 && (old == nil || old.source != e.source) && p.By.Source != "" {
+		if err := c.source(tx, account, p.By.Source); err != nil {
+			return err
+		}
+	}
 	if err := insertValues(tx, account, b.Identifier, e.k, rows); err != nil {
 		return err
 	}
 	if err := saveLinks(tx, account, b, e.k, have, want); err != nil {
 		return err
 	}
-	if old == nil || old.k != e.k {
+	if (old == nil || old.k != e.k) && m.needed(b.Identifier) {
 		if err := c.appeared(tx, account, b.Identifier, e.k); err != nil {
 			return err
 		}
 	}
 	return c.record(tx, account, p.By, change)
 }
+
+// errThere is an entity that was thought not to be there. Nothing was written yet.
+var errThere = errors.New("the entity is there")
+
+// source notes the name of a source, once.
+func (c *Catalog) source(tx *sqldb.Tx, account arn.Account, name string) error {
+	k := string(account) + "/" + name
+	if _, known := c.sources.Load(k); known {
+		return nil
+	}
+	tx.AfterCommit(func() {
+		if c.sourceCount.Add(1) < maxSources {
+			c.sources.Store(k, true)
+		}
+	})
+	return insertSource(tx, account, name)
+}
+
+// maxSources bounds how many names of sources are kept.
+const maxSources = 10_000
 
 // DeleteEntity removes an entity. Others that name it lose the name; those that must name
 // it go with it if dependents says so, and else keep it from being removed: NotFound,
@@ -365,6 +398,11 @@ func (c *Catalog) deleteOne(tx *sqldb.Tx, m *Model, account arn.Account, b *Blue
 	}
 	if e == nil || gone {
 		return errNoEntity(b.Identifier, id)
+	}
+	if e.source < 0 { // whatever made it is to make it anew
+		if err := deleteOrigins(tx, account, e.blueprint, e.k); err != nil {
+			return err
+		}
 	}
 	return c.remove(tx, m, account, e, dependents, by)
 }
@@ -436,9 +474,6 @@ func (c *Catalog) remove(tx *sqldb.Tx, m *Model, account arn.Account, e *row, de
 // erase deletes an entity's rows and says nothing of it.
 func (c *Catalog) erase(tx *sqldb.Tx, b *Blueprint, account arn.Account, e *row) error {
 	if err := deleteValues(tx, account, e.blueprint, e.k, indexRows(b, e)); err != nil {
-		return err
-	}
-	if err := deleteOrigins(tx, account, e.blueprint, e.k); err != nil {
 		return err
 	}
 	return deleteEntity(tx, account, e.blueprint, e.k)

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,8 +23,11 @@ type Resource struct {
 // Ingest is what a resource became.
 type Ingest struct {
 	Resource
+	Model *Model // of TxModel; nil has it read
 	// Results are the mapped entities; none for a resource that is gone.
 	Results []mapping.Result
+	// New says that the resource has just come to be, so that nothing of it is there.
+	New bool
 	// Owner, unless 0, is what the resource is a part of and goes with (DropOwner).
 	Owner int64
 	// Merge leaves what the mapping does not say; else it is cleared.
@@ -87,18 +89,25 @@ type ingestion struct {
 	n       Ingested
 	notices []Notice
 	made    []Ref // by keys
+	created []Ref // of those
 }
 
 // Ingest writes the entities of a resource within the transaction that changes it, and
 // removes those that it no longer makes. What cannot be stored does not fail it: it
 // becomes a notice.
 func (c *Catalog) Ingest(tx *sqldb.Tx, in *Ingest) (Ingested, error) {
-	m, err := c.txModel(tx, in.Account)
-	if err != nil {
-		return Ingested{}, err
+	i := &ingestion{Ingest: in, c: c, tx: tx, m: in.Model}
+	in.By.quiet = in.Owner != 0 // a push, of which there are many, and each has its record
+	var old []Ref
+	var err error
+	if i.m == nil {
+		if i.m, err = c.txModel(tx, in.Account); err != nil {
+			return Ingested{}, err
+		}
 	}
-	i := &ingestion{Ingest: in, c: c, tx: tx, m: m}
-	old, err := txOrigins(tx, in.Resource)
+	if !in.New {
+		old, err = txOrigins(tx, in.Resource)
+	}
 	if err == nil {
 		err = i.run(old)
 	}
@@ -137,6 +146,15 @@ func (i *ingestion) run(old []Ref) error {
 		if err := insertOrigin(i.tx, i.Resource, ref); err != nil {
 			return err
 		}
+		if slices.Contains(i.created, ref) {
+			continue
+		}
+		if err := shareEntity(i.tx, i.Account, ref); err != nil {
+			return err
+		}
+	}
+	if i.New && len(i.notices) == 0 {
+		return nil
 	}
 	if err := replaceNotices(i.tx, i.Resource, i.notices, i.c.now()); err != nil {
 		return err
@@ -169,7 +187,7 @@ func (i *ingestion) entity(e *mapping.Entity) error {
 		}
 	}
 	p := &Put{Blueprint: e.Blueprint, Identifier: e.Identifier, Title: word(e.Title), Icon: word(e.Icon), Team: teamOf(e.Team), Mode: Replace, By: i.By, Properties: map[string]any{},
-		links: map[string][]link{}, owner: i.Owner}
+		links: map[string][]link{}, owner: i.Owner, fresh: i.New}
 	if i.Merge {
 		p.Mode = Merge
 	}
@@ -228,6 +246,7 @@ func (i *ingestion) put(p *Put) error {
 	case err != nil:
 	case w.Created:
 		i.n.Created++
+		i.created = append(i.created, ref)
 	case w.Changed:
 		i.n.Updated++
 	default:
@@ -299,12 +318,14 @@ func (i *ingestion) stale(ref Ref) error {
 	if err := deleteOrigin(i.tx, i.Resource, ref); err != nil {
 		return err
 	}
-	if others, err := hasOrigins(i.tx, i.Account, ref); err != nil || others {
-		return err
-	}
 	e, gone, err := txAnyEntity(i.tx, i.Account, ref.Blueprint, ref.Identifier)
 	if err != nil || e == nil || gone {
 		return err
+	}
+	if e.shared {
+		if others, err := hasOrigins(i.tx, i.Account, ref); err != nil || others {
+			return err
+		}
 	}
 	i.n.Deleted++
 	return i.c.remove(i.tx, i.m, i.Account, e, true, i.By)
@@ -337,23 +358,19 @@ func teamOf(v any) any {
 	return nil
 }
 
-// TxMapping is the configuration by which an account's registry is mapped, within a
-// transaction.
-func (c *Catalog) TxMapping(tx *sqldb.Tx, account arn.Account) (json.RawMessage, error) {
-	m, err := c.txModel(tx, account)
-	if err != nil {
-		return nil, err
-	}
-	return m.Mapping, nil
+// TxModel is the model of an account within a transaction, for an Ingest in it.
+func (c *Catalog) TxModel(tx *sqldb.Tx, account arn.Account) (*Model, error) {
+	return c.txModel(tx, account)
 }
 
 // Key is a resource's name as OriginsOf returns it.
 func Key(name string) string { return key(name) }
 
-// DropOwner makes all entities of an owner gone, however many they are. They are cleared
-// away later.
-func (c *Catalog) DropOwner(tx *sqldb.Tx, account arn.Account, owner int64) error {
-	return insertGone(tx, account, owner, c.now())
+// DropOwner makes all entities of an owner gone, however many they are: those that were
+// made of the resources of r's kind whose names begin with its name. They are cleared away
+// later.
+func (c *Catalog) DropOwner(tx *sqldb.Tx, r Resource, owner int64) error {
+	return insertGone(tx, r, owner, c.now())
 }
 
 // Delay notes that a resource is yet to be mapped, and why not now.

@@ -35,6 +35,18 @@ func (m *Model) Blueprints() []*Blueprint {
 	return out
 }
 
+// needed reports whether a relation requires entities of a blueprint.
+func (m *Model) needed(blueprint string) bool {
+	for _, b := range m.blueprints {
+		for _, r := range b.Relations {
+			if r.Required && r.Target == blueprint {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Blueprint returns one, or nil.
 func (m *Model) Blueprint(id string) *Blueprint { return m.blueprints[id] }
 
@@ -213,7 +225,7 @@ func (c *Catalog) nextModel(tx *sqldb.Tx, account arn.Account, m *Model) error {
 }
 
 // shipped is who made the defaults.
-const shipped = "berth"
+const shipped = "berth-defaults"
 
 // install gives an account the default model.
 func (c *Catalog) install(tx *sqldb.Tx, account arn.Account) (*Model, error) {

@@ -91,8 +91,8 @@ func (w *narrower) rule(b *Blueprint, r *query.Rule) *selection {
 		return nil
 	case "$datasource":
 		return w.source(b, r)
-	case "$title", "$team":
-		return w.values(b, r, sortText, r.Property == "$team")
+	case "$team":
+		return w.values(b, r, sortText, true)
 	}
 	p := b.Properties[r.Property]
 	switch {

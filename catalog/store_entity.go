@@ -25,11 +25,12 @@ type row struct {
 	team                          []string
 	properties                    map[string]any
 	source, owner                 int64
+	shared                        bool
 	createdAt, updatedAt          time.Time
 	createdBy, updatedBy          string
 }
 
-const entityColumns = "e.blueprint, e.k, e.id, e.title, e.icon, e.team, e.properties, e.source, e.owner, e.created_at, e.created_by, e.updated_at, e.updated_by"
+const entityColumns = "e.blueprint, e.k, e.id, e.title, e.icon, e.team, e.properties, e.source, e.owner, e.shared, e.created_at, e.created_by, e.updated_at, e.updated_by"
 
 // alive leaves out entities that are gone with their owner.
 const alive = " and (e.owner = 0 or not exists (select 1 from catalog_gone g where g.account = e.account and g.owner = e.owner))"
@@ -37,11 +38,11 @@ const alive = " and (e.owner = 0 or not exists (select 1 from catalog_gone g whe
 func scanEntity(scan func(...any) error) (*row, error) {
 	var e row
 	var team, properties string
-	var created, updated int64
-	if err := scan(&e.blueprint, &e.k, &e.id, &e.title, &e.icon, &team, &properties, &e.source, &e.owner, &created, &e.createdBy, &updated, &e.updatedBy); err != nil {
+	var created, updated, shared int64
+	if err := scan(&e.blueprint, &e.k, &e.id, &e.title, &e.icon, &team, &properties, &e.source, &e.owner, &shared, &created, &e.createdBy, &updated, &e.updatedBy); err != nil {
 		return nil, err
 	}
-	e.createdAt, e.updatedAt = sqldb.Time(created), sqldb.Time(updated)
+	e.createdAt, e.updatedAt, e.shared = sqldb.Time(created), sqldb.Time(updated), shared != 0
 	if team != "[]" {
 		if err := json.Unmarshal([]byte(team), &e.team); err != nil {
 			return nil, err
@@ -108,12 +109,16 @@ func txAnyEntity(tx *sqldb.Tx, a arn.Account, blueprint, k string) (e *row, gone
 	return e, err == nil, err
 }
 
-func insertEntity(tx *sqldb.Tx, a arn.Account, e *row) error {
-	_, err := tx.Exec(`insert into catalog_entities (account, blueprint, k, id, title, icon, team, properties, source, owner, created_at, created_by, updated_at, updated_by)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+// insertEntity reports 0 when the entity is there and that is no error.
+func insertEntity(tx *sqldb.Tx, a arn.Account, e *row, maybe bool) (int64, error) {
+	instead := ""
+	if maybe {
+		instead = " on conflict do nothing"
+	}
+	return tx.Exec(`insert into catalog_entities (account, blueprint, k, id, title, icon, team, properties, source, owner, shared, created_at, created_by, updated_at, updated_by)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $12, $13, $14)`+instead,
 		a, e.blueprint, e.k, e.id, e.title, e.icon, sqldb.JSON(e.team), sqldb.JSON(e.properties), e.source, e.owner, sqldb.Micros(e.createdAt), e.createdBy,
 		sqldb.Micros(e.updatedAt), e.updatedBy)
-	return err
 }
 
 // updateEntity stores an entity whose identifier may have changed.

@@ -135,33 +135,54 @@ func retryPending(tx *sqldb.Tx, r Resource, due time.Time) error {
 	return err
 }
 
-func insertGone(tx *sqldb.Tx, a arn.Account, owner int64, now time.Time) error {
-	_, err := tx.Exec("insert into catalog_gone (account, owner, gone_at) values ($1, $2, $3) on conflict do nothing", a, owner, sqldb.Micros(now))
+func insertGone(tx *sqldb.Tx, r Resource, owner int64, now time.Time) error {
+	_, err := tx.Exec("insert into catalog_gone (account, owner, region, kind, prefix, gone_at) values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+		r.Account, owner, r.Region, r.Kind, cut(r.Name, maxKey-33), sqldb.Micros(now))
 	return err
 }
 
 // gone are owners whose entities are to be cleared away, of all accounts.
 func (c *Catalog) gone(ctx context.Context, limit int) ([]owner, error) {
-	rows, err := c.db.Query(ctx, "select account, owner from catalog_gone order by gone_at limit $1", limit)
+	rows, err := c.db.Query(ctx, "select account, owner, region, kind, prefix from catalog_gone order by gone_at limit $1", limit)
 	return sqldb.Collect(rows, err, func(scan func(...any) error) (owner, error) {
 		var o owner
-		return o, scan(&o.account, &o.id)
+		return o, scan(&o.Account, &o.id, &o.Region, &o.Kind, &o.Name)
 	})
 }
 
+// owner is one that is gone, with what its resources' names begin with.
 type owner struct {
-	account arn.Account
-	id      int64
+	Resource
+	id int64
+}
+
+// shareEntity notes that a resource made an entity that was there.
+func shareEntity(tx *sqldb.Tx, a arn.Account, e Ref) error {
+	_, err := tx.Exec("update catalog_entities set shared = 1 where account = $1 and blueprint = $2 and k = $3", a, e.Blueprint, e.Identifier)
+	return err
+}
+
+// owned is an entity of an owner, with the resource that made it.
+type owned struct {
+	*row
+	resource string
 }
 
 // txOwned are entities of an owner, so many at a time.
-func txOwned(tx *sqldb.Tx, o owner, limit int) ([]*row, error) {
-	rows, err := tx.Query("select "+entityColumns+" from catalog_entities e where e.account = $1 and e.owner = $2 limit $3", o.account, o.id, limit)
-	return sqldb.Collect(rows, err, scanEntity)
+func txOwned(tx *sqldb.Tx, o owner, limit int) ([]owned, error) {
+	rows, err := tx.Query("select o.resource, "+entityColumns+` from catalog_origins o join catalog_entities e on e.account = o.account and e.blueprint = o.blueprint and e.k = o.k
+		where o.account = $1 and o.region = $2 and o.kind = $3 and o.resource >= $4 and o.resource < $5 and e.owner = $6 limit $7`,
+		o.Account, o.Region, o.Kind, o.Name, o.Name+"\U0010FFFF", o.id, limit)
+	return sqldb.Collect(rows, err, func(scan func(...any) error) (owned, error) {
+		var e owned
+		var err error
+		e.row, err = scanEntity(func(dest ...any) error { return scan(append([]any{&e.resource}, dest...)...) })
+		return e, err
+	})
 }
 
 func deleteGone(tx *sqldb.Tx, o owner) error {
-	_, err := tx.Exec("delete from catalog_gone where account = $1 and owner = $2", o.account, o.id)
+	_, err := tx.Exec("delete from catalog_gone where account = $1 and owner = $2", o.Account, o.id)
 	return err
 }
 

@@ -78,11 +78,13 @@ func bySources(a arn.Account, blueprint string, ids []int64) *selection {
 	if len(ids) == 0 {
 		return &selection{text: nobody}
 	}
-	args := []any{a, blueprint}
+	args, index := []any{a, blueprint}, " and source > 0"
 	for _, id := range ids {
-		args = append(args, id)
+		if args = append(args, id); id < 0 { // not in the index
+			index = ""
+		}
 	}
-	return &selection{"select k from catalog_entities where account = ? and blueprint = ? and source in (" + strings.TrimSuffix(strings.Repeat("?, ", len(ids)), ", ") + ")", args}
+	return &selection{"select k from catalog_entities where account = ? and blueprint = ?" + index + " and source in (" + strings.TrimSuffix(strings.Repeat("?, ", len(ids)), ", ") + ")", args}
 }
 
 // readPage reads a blueprint's entities in order, of those that a selection has.

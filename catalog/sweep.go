@@ -69,7 +69,7 @@ func (c *Catalog) forget(ctx context.Context, account arn.Account, before string
 // clear removes some of an owner's entities, and at last the owner; it reports whether
 // there are more.
 func (c *Catalog) clear(ctx context.Context, o owner) (more bool, err error) {
-	err = c.write(ctx, o.account, func(tx *sqldb.Tx, m *Model) error {
+	err = c.write(ctx, o.Account, func(tx *sqldb.Tx, m *Model) error {
 		list, err := txOwned(tx, o, sweepBatch)
 		if err != nil {
 			return err
@@ -79,10 +79,13 @@ func (c *Catalog) clear(ctx context.Context, o owner) (more bool, err error) {
 			if b == nil {
 				b = &Blueprint{Identifier: e.blueprint}
 			}
-			if err := c.erase(tx, b, o.account, e); err != nil {
+			if err := c.erase(tx, b, o.Account, e.row); err != nil {
 				return err
 			}
-			if err := unlink(tx, o.account, e.blueprint, e.k); err != nil {
+			if err := deleteOrigin(tx, Resource{o.Account, o.Region, o.Kind, e.resource}, Ref{e.blueprint, e.k}); err != nil {
+				return err
+			}
+			if err := unlink(tx, o.Account, e.blueprint, e.k); err != nil {
 				return err
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -41,13 +42,20 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
+// OwnSource is how $datasource begins of what is made from this registry.
+const OwnSource = "built-in-exporter/"
+
 // sourceID is the number of a source: of its name, so that nobody has to hand them out.
 func sourceID(name string) int64 {
 	if name == "" {
 		return 0
 	}
 	sum := sha256.Sum256([]byte(name))
-	return int64(binary.BigEndian.Uint64(sum[:8])>>1 | 1)
+	id := int64(binary.BigEndian.Uint64(sum[:8])>>1 | 1)
+	if strings.HasPrefix(name, OwnSource) {
+		return -id // by which nobody searches
+	}
+	return id
 }
 
 // The index's values begin with their sort, so that ranges stay within it.
@@ -134,7 +142,7 @@ type valueRow struct{ property, value string }
 
 // indexRows are what an entity is found by.
 func indexRows(b *Blueprint, e *row) []valueRow {
-	set := map[valueRow]bool{{"$title", sortText + cut(e.title, maxValue)}: true}
+	set := map[valueRow]bool{}
 	add := func(property, sort string, list []any) {
 		for i, item := range list {
 			v, ok := encode(sort, item)

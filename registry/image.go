@@ -82,7 +82,7 @@ func (r *Registry) PutImage(ctx context.Context, n NewImage) (*Put, error) {
 		put.Subject = m.Subject.Digest
 	}
 	if r.watcher != nil {
-		r.watcher.Pushing(ctx, n.Place, n.Repository, &put.Image)
+		r.watcher.Pushing(ctx, n.Place, n.Repository, &put.Image, m)
 	}
 	for try := 0; ; try++ {
 		err = r.write(ctx, func(tx *sqldb.Tx) error { return r.putImage(tx, n, m, put) })

@@ -82,8 +82,8 @@ type Options struct {
 	Events *event.Outbox
 	// Watcher is told of changes; nil for nobody.
 	Watcher Watcher
-	Now    func() time.Time
-	Log    *slog.Logger
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Registry is the plane. It is safe for concurrent use.

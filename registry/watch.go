@@ -19,12 +19,12 @@ type Watcher interface {
 	// RepositoryGone is told of one that goes with all its images.
 	RepositoryGone(tx *sqldb.Tx, r *Repository) error
 	// Image is told of one that was pushed or has other tags than before. It has its body,
-	// tags and claims.
-	Image(tx *sqldb.Tx, r *Repository, i *Image) error
+	// tags and claims. isNew says that there was none of its digest in the repository.
+	Image(tx *sqldb.Tx, r *Repository, i *Image, isNew bool) error
 	// ImageGone is told of one that was deleted by itself.
 	ImageGone(tx *sqldb.Tx, r *Repository, digest string) error
 	// Pushing is told of a push ahead of its transaction, for what takes time.
-	Pushing(ctx context.Context, p arn.Place, repository string, i *Image)
+	Pushing(ctx context.Context, p arn.Place, repository string, i *Image, m *manifest.Manifest)
 }
 
 // Again is an error of a Watcher that has the transaction run again, once Prepare, unless
@@ -65,7 +65,7 @@ func (r *Registry) watchImage(tx *sqldb.Tx, rp *Repository, digest string) error
 	if err != nil || i == nil {
 		return err
 	}
-	return r.watcher.Image(tx, rp, i)
+	return r.watcher.Image(tx, rp, i, false)
 }
 
 // watchPut tells the watcher what a push did: to its image and to the one that had the
@@ -86,7 +86,7 @@ func (r *Registry) watchPut(tx *sqldb.Tx, rp *Repository, put *Put, tag, old str
 	if tag != "" {
 		i.Tags = []string{tag}
 	}
-	return r.watcher.Image(tx, rp, &i)
+	return r.watcher.Image(tx, rp, &i, true)
 }
 
 // Visit runs fn on a repository in a transaction in which nobody changes it:

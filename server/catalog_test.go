@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/berth-registry/berth/arn"
@@ -49,11 +50,11 @@ func (d deaf) RepositoryGone(tx *sqldb.Tx, r *registry.Repository) error {
 	return d.ingester.RepositoryGone(tx, r)
 }
 
-func (d deaf) Image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image) error {
+func (d deaf) Image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image, isNew bool) error {
 	if d.to == "image" {
 		return nil
 	}
-	return d.ingester.Image(tx, r, i)
+	return d.ingester.Image(tx, r, i, isNew)
 }
 
 func (d deaf) ImageGone(tx *sqldb.Tx, r *registry.Repository, digest string) error {
@@ -231,6 +232,41 @@ func TestIngestion(t *testing.T) {
 				}
 			}
 			t.Error("a synchronisation found no difference")
+		})
+	}
+}
+
+// BenchmarkPutImage stores images, with the catalog and without.
+func BenchmarkPutImage(b *testing.B) {
+	for _, to := range []string{"", "image"} {
+		b.Run("deaf to "+to, func(b *testing.B) {
+			cfg := Config{Listen: "127.0.0.1:0", Data: filepath.Join(b.TempDir(), "data"), Account: homeAccount, Region: "us-east-1"}
+			s, err := New(b.Context(), cfg, slog.New(slog.DiscardHandler), io.Discard)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			r := registry.New(s.db, blob.New(s.store, blob.Options{}), secret.NewMaster(make([]byte, 32)), registry.Options{Watcher: deaf{s.ingest, to}, Events: s.outbox})
+			here := arn.Place{Account: homeAccount, Region: "us-east-1"}
+			if _, err := r.CreateRepository(b.Context(), registry.NewRepository{Place: here, Name: "team/app"}); err != nil {
+				b.Fatal(err)
+			}
+			config := []byte(`{"architecture":"amd64","os":"linux"}`)
+			sum := fmt.Sprintf("sha256:%x", sha256.Sum256(config))
+			ref, err := r.StartUpload(b.Context(), here, "team/app", arn.Root(homeAccount), nil)
+			if err == nil {
+				_, err = r.FinishUpload(b.Context(), ref, sum, registry.Chunk{Body: bytes.NewReader(config), From: -1, Length: int64(len(config))})
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ResetTimer()
+			for i := range b.N {
+				body := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"%s","size":%d},"layers":[],"annotations":{"n":"%d"}}`, sum, len(config), i)
+				if _, err := r.PutImage(b.Context(), registry.NewImage{Place: here, Repository: "team/app", Tag: fmt.Sprint("t", i), Body: body, Principal: arn.Root(homeAccount)}); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }

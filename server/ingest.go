@@ -19,6 +19,7 @@ import (
 	"github.com/berth-registry/berth/catalog/mapping"
 	"github.com/berth-registry/berth/catalog/mapping/runner"
 	"github.com/berth-registry/berth/registry"
+	"github.com/berth-registry/berth/registry/manifest"
 	"github.com/berth-registry/berth/sqldb"
 )
 
@@ -133,20 +134,20 @@ func (g *ingester) RepositoryGone(tx *sqldb.Tx, r *registry.Repository) error {
 	if _, err := g.write(tx, g.ingest(r.Place, cloudshape.Repository, r.Name), nil); err != nil {
 		return err
 	}
-	return g.s.catalog.DropOwner(tx, r.Place.Account, r.ID)
+	return g.s.catalog.DropOwner(tx, catalog.Resource{Account: r.Place.Account, Region: r.Place.Region, Kind: imagedoc.Kind, Name: r.Name + "@"}, r.ID)
 }
 
 // Image implements registry.Watcher.
-func (g *ingester) Image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image) error {
-	_, err := g.image(tx, r, i)
+func (g *ingester) Image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image, isNew bool) error {
+	_, err := g.image(tx, r, i, isNew)
 	return err
 }
 
 func imageName(repository, digest string) string { return repository + "@" + digest }
 
-func (g *ingester) image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image) (catalog.Ingested, error) {
+func (g *ingester) image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image, isNew bool) (catalog.Ingested, error) {
 	in := g.ingest(r.Place, imagedoc.Kind, imageName(r.Name, i.Digest))
-	in.Owner = r.ID
+	in.Owner, in.New = r.ID, isNew
 	n, err := g.write(tx, in, func() (any, bool) {
 		facts, ok := g.factsOf(i)
 		return g.imageDocument(r, i, facts), ok
@@ -154,7 +155,11 @@ func (g *ingester) image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image
 	var again *registry.Again
 	if errors.As(err, &again) && again.Prepare == nil {
 		place, name, image := r.Place, r.Name, *i
-		again.Prepare = func(ctx context.Context) { g.Pushing(ctx, place, name, &image) }
+		again.Prepare = func(ctx context.Context) {
+			if m, err := g.s.registry.ParseManifest(&image); err == nil { // what is stored was checked
+				g.Pushing(ctx, place, name, &image, m)
+			}
+		}
 	}
 	return n, err
 }
@@ -179,7 +184,7 @@ func (g *ingester) imageDocument(r *registry.Repository, i *registry.Image, fact
 // ingest is the beginning of one: who does it, and how.
 func (g *ingester) ingest(p arn.Place, kind, name string) *catalog.Ingest {
 	return &catalog.Ingest{Resource: catalog.Resource{Account: p.Account, Region: p.Region, Kind: kind, Name: name},
-		By: catalog.Actor{ID: catalog.BuiltIn, Origin: catalog.BuiltIn, Source: "built-in-exporter/" + exporterVersion + " (accountid/" + string(p.Account) + " region/" + string(p.Region) + ")"}}
+		By: catalog.Actor{ID: catalog.BuiltIn, Origin: catalog.BuiltIn, Source: catalog.OwnSource + exporterVersion + " (accountid/" + string(p.Account) + " region/" + string(p.Region) + ")"}}
 }
 
 // exporterVersion is part of $datasource, by which entities are known as ours.
@@ -187,15 +192,14 @@ const exporterVersion = "1"
 
 // write maps a resource and writes what it becomes; without a document it is gone. The
 // document reports whether it is complete: else the transaction waits for Prepare.
-func (g *ingester) write(tx *sqldb.Tx, in *catalog.Ingest, document func() (any, bool)) (catalog.Ingested, error) {
+func (g *ingester) write(tx *sqldb.Tx, in *catalog.Ingest, document func() (any, bool)) (_ catalog.Ingested, err error) {
 	if reason, ok := g.isDelayed(tx, in.Resource); ok {
 		return catalog.Ingested{}, g.s.catalog.Delay(tx, in.Resource, time.Now().Add(time.Second), reason)
 	}
-	text, err := g.s.catalog.TxMapping(tx, in.Account)
-	if err != nil {
+	if in.Model, err = g.s.catalog.TxModel(tx, in.Account); err != nil {
 		return catalog.Ingested{}, err
 	}
-	p, err := g.plan(text)
+	p, err := g.plan(in.Model.Mapping)
 	if err != nil {
 		return catalog.Ingested{}, err
 	}
@@ -291,19 +295,15 @@ func (g *ingester) results(p *plan, kind string, doc any) ([]mapping.Result, err
 }
 
 // Pushing implements registry.Watcher: it reads the image's config.
-func (g *ingester) Pushing(ctx context.Context, p arn.Place, repository string, i *registry.Image) {
+func (g *ingester) Pushing(ctx context.Context, p arn.Place, repository string, i *registry.Image, m *manifest.Manifest) {
 	if _, ok := g.factsOf(i); ok {
 		return
 	}
-	facts := imagedoc.Facts{}
-	m, err := g.s.registry.ParseManifest(i)
-	if err == nil {
-		var config []byte
-		if m.ConfigType != "" && len(m.Blobs) > 0 && m.Blobs[0].Size <= imagedoc.MaxConfig {
-			config = g.config(ctx, p, repository, m.Blobs[0].Digest)
-		}
-		facts = imagedoc.ReadFacts(m.Annotations, config)
+	var config []byte
+	if m.ConfigType != "" && len(m.Blobs) > 0 && m.Blobs[0].Size <= imagedoc.MaxConfig {
+		config = g.config(ctx, p, repository, m.Blobs[0].Digest)
 	}
+	facts := imagedoc.ReadFacts(m.Annotations, config)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.facts) >= maxFacts {

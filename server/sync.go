@@ -97,7 +97,7 @@ func (g *ingester) again(ctx context.Context, r catalog.Resource) error {
 		err = g.s.registry.Visit(ctx, place, r.Name, g.Repository)
 	case imagedoc.Kind:
 		repository, digest := splitImage(r.Name)
-		err = g.s.registry.VisitImage(ctx, place, repository, digest, g.Image)
+		err = g.s.registry.VisitImage(ctx, place, repository, digest, func(tx *sqldb.Tx, r *registry.Repository, i *registry.Image) error { return g.Image(tx, r, i, false) })
 	}
 	if code := registry.CodeOf(err); code != registry.RepositoryNotFound && code != registry.ImageNotFound {
 		return err
@@ -273,7 +273,7 @@ func (y *syncing) images(ctx context.Context, r *registry.Repository) error {
 		err = y.g.s.registry.VisitImages(ctx, r.Place, r.Name, digests, func(tx *sqldb.Tx, r *registry.Repository, list []*registry.Image) error {
 			n = catalog.Ingested{}
 			for _, i := range list {
-				one, err := y.g.image(tx, r, i)
+				one, err := y.g.image(tx, r, i, false)
 				if err != nil {
 					return err
 				}

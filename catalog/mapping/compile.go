@@ -32,7 +32,7 @@ func compile(path, text string) (*Expression, error) {
 	body := *q
 	body.FuncDefs = body.FuncDefs[1:] // without the prelude
 	sums := 0
-	x.plain = plain(&body, &sums)
+	x.plain = plainly(&body, &sums)
 	x.look(q)
 	return x, nil
 }
@@ -197,55 +197,6 @@ func mend(q *gojq.Query) {
 			}
 		}
 	})
-}
-
-// maxSums bounds the additions of a plain expression, whose result is then at most so many
-// times as large as the document.
-const maxSums = 8
-
-// plain reports whether an expression only takes values from its input, joins them and
-// has literals: it ends soon and needs little memory, whatever its input is.
-func plain(q *gojq.Query, sums *int) bool {
-	if q == nil || len(q.FuncDefs) > 0 || len(q.Patterns) > 0 {
-		return false
-	}
-	if q.Term != nil {
-		return q.Op == 0 && plainTerm(q.Term)
-	}
-	switch q.Op {
-	case gojq.OpAdd:
-		*sums++
-	case gojq.OpPipe, gojq.OpAlt:
-	default:
-		return false
-	}
-	return *sums <= maxSums && plain(q.Left, sums) && plain(q.Right, sums)
-}
-
-func plainTerm(t *gojq.Term) bool {
-	switch t.Type {
-	case gojq.TermTypeIdentity, gojq.TermTypeNumber, gojq.TermTypeTrue, gojq.TermTypeFalse, gojq.TermTypeNull:
-	case gojq.TermTypeString:
-		if t.Str == nil || len(t.Str.Queries) > 0 {
-			return false
-		}
-	case gojq.TermTypeIndex:
-		if !plainIndex(t.Index) {
-			return false
-		}
-	default:
-		return false
-	}
-	for _, s := range t.SuffixList {
-		if s.Index == nil || s.Iter || s.Optional || !plainIndex(s.Index) {
-			return false
-		}
-	}
-	return true
-}
-
-func plainIndex(i *gojq.Index) bool {
-	return !i.IsSlice && i.Start == nil && i.End == nil && (i.Name != "" || i.Str != nil && len(i.Str.Queries) == 0)
 }
 
 // Check says what is wrong with an expression, nil for nothing.

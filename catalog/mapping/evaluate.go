@@ -206,6 +206,11 @@ func flat(values []any) []string {
 // object that it seems to expect.
 func (e *evaluation) run(x *Expression) ([]any, []Notice) {
 	notices := slices.Clone(x.hints)
+	if x.plain != nil {
+		if v, err := x.plain(e.plain); err == nil {
+			return []any{v}, notices
+		}
+	}
 	values, err := collect(e.ctx, x.code, e.plain)
 	if err == nil {
 		return values, notices

@@ -64,7 +64,8 @@ type Expression struct {
 	code  *gojq.Code
 	fixed *gojq.Code // with the slice that fits its prefix; nil when it does
 	tags  bool       // it reads Tags
-	plain bool       // it ends soon, whatever its input is
+	// plain evaluates it when it ends soon, whatever its input is; else it is nil.
+	plain func(any) (any, error)
 	// prefix is what it selects by and slices off, if it does both.
 	prefix string
 	hints  []Notice
@@ -176,17 +177,17 @@ func (c *Config) Plain(kind string) bool {
 		if r.Kind != kind {
 			continue
 		}
-		if r.Items != nil || r.Selector != nil && !r.Selector.plain {
+		if r.Items != nil || r.Selector != nil && r.Selector.plain == nil {
 			return false
 		}
 		for _, m := range r.Mappings {
 			for _, x := range []*Expression{m.Identifier, m.Title, m.Icon, m.Team, m.Blueprint} {
-				if x != nil && !x.plain {
+				if x != nil && x.plain == nil {
 					return false
 				}
 			}
 			for _, f := range slices.Concat(m.Properties, m.Relations) {
-				if !f.plain {
+				if f.plain == nil {
 					return false
 				}
 			}

@@ -28,14 +28,15 @@ create table catalog_entities (
     properties {text} not null,   -- JSON
     source     bigint not null,   -- catalog_sources; 0 for none
     owner      bigint not null,   -- of which it is a part and goes with; 0 for none
+    shared     bigint not null,   -- more than one resource may have made it
     created_at bigint not null,
     created_by {text} not null,
     updated_at bigint not null,
     updated_by {text} not null,
     primary key (account, blueprint, k)
 );
-create index catalog_entities_source on catalog_entities (account, source, blueprint, k);
-create index catalog_entities_owner on catalog_entities (account, owner);
+-- The registry's own entities have negative sources, and are found by their origins.
+create index catalog_entities_source on catalog_entities (account, source, blueprint, k) where source > 0;
 
 -- What an entity's relations name, in order. Rank 1 is another spelling, which counts
 -- while there is no entity of the first. Those that are kept stay when their target goes.
@@ -70,15 +71,20 @@ create table catalog_sources (
     primary key (account, id)
 );
 
--- Entities whose owner is here are gone, and are cleared away later.
+-- Entities whose owner is here are gone, and are cleared away later: those made of the
+-- resources whose names begin with prefix.
 create table catalog_gone (
     account {text} not null,
     owner   bigint not null,
+    region  {text} not null,
+    kind    {text} not null,
+    prefix  {text} not null,
     gone_at bigint not null,
     primary key (account, owner)
 );
 
--- Which resource made which entity.
+-- Which resource made which entity. By the entity it is read only where that is shared,
+-- and then as a whole: an index would make every push touch one more page.
 create table catalog_origins (
     account   {text} not null,
     region    {text} not null,
@@ -88,7 +94,6 @@ create table catalog_origins (
     k         {text} not null,
     primary key (account, region, kind, resource, blueprint, k)
 ){norowid};
-create index catalog_origins_entity on catalog_origins (account, blueprint, k);
 
 -- What went wrong with a resource. wait_blueprint and wait_k name an entity whose
 -- appearing may mend it.
