@@ -108,8 +108,14 @@ const syncLease = 30 * time.Second
 // calls.
 func (c *Catalog) TakeSync(ctx context.Context, account arn.Account, mappedBy string) (fence int64, ok bool, err error) {
 	s, err := c.SyncState(ctx, account)
-	if err != nil || s.lease.After(c.now()) || !s.AskedAt.After(s.StartedAt) && s.MappedBy == mappedBy {
+	switch {
+	case err != nil, s.lease.After(c.now()):
 		return 0, false, err
+	case s.AskedAt.After(s.StartedAt):
+	case s.MappedBy == mappedBy:
+		return 0, false, nil
+	case s.MappedBy == "" && s.StartedAt.IsZero(): // all there is was mapped when it came
+		return 0, false, c.noteSync(ctx, account, mappedBy)
 	}
 	now := c.now()
 	err = c.db.Write(ctx, func(tx *sqldb.Tx) error {
@@ -123,6 +129,16 @@ func (c *Catalog) TakeSync(ctx context.Context, account arn.Account, mappedBy st
 		return err
 	})
 	return s.fence + 1, ok && err == nil, storage(err)
+}
+
+// noteSync notes by what an account is mapped that has not been synchronised yet.
+func (c *Catalog) noteSync(ctx context.Context, account arn.Account, mappedBy string) error {
+	err := c.db.Write(ctx, func(tx *sqldb.Tx) error {
+		_, err := tx.Exec("insert into catalog_syncs (account, lease_until, fence, asked_at, started_at, ended_at, mapped_by, report) values ($1, 0, 0, 0, 0, 0, $2, '{}') on conflict do nothing",
+			account, mappedBy)
+		return err
+	})
+	return storage(err)
 }
 
 // KeepSync tells how far a synchronisation is; false when another node has it now.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/berth-registry/berth/arn"
@@ -57,14 +58,23 @@ func (g *ingester) run(ctx context.Context) {
 
 // adopt gives accounts a catalog that have repositories from before there was one.
 func (g *ingester) adopt(ctx context.Context) error {
+	have, err := g.s.catalog.Accounts(ctx)
+	if err != nil {
+		return err
+	}
 	accounts, err := g.s.identity.Accounts(ctx)
 	if err != nil {
 		return err
 	}
 	for _, a := range accounts {
+		if slices.Contains(have, a.ID) {
+			continue
+		}
 		regions, err := g.s.registry.Regions(ctx, a.ID)
 		if err == nil && len(regions) > 0 {
-			_, err = g.s.catalog.Model(ctx, a.ID)
+			if err = g.s.catalog.AskSync(ctx, a.ID); err == nil { // first, so that it is not forgotten
+				_, err = g.s.catalog.Model(ctx, a.ID)
+			}
 		}
 		if err != nil {
 			return err

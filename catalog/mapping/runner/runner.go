@@ -40,6 +40,8 @@ const (
 	maxOutput      = 1 << 20
 	maxDocument    = 4 << 20
 	watchEvery     = 5 * time.Millisecond
+	// idleTime is how long a process waits for work before it is ended.
+	idleTime = 20 * time.Second
 )
 
 // ErrLimit is an evaluation that was ended.
@@ -52,6 +54,7 @@ type Runner struct {
 	idle    chan *process // nil stands for one to be started
 	stop    context.Context
 	cancel  context.CancelFunc
+	rested  *time.Timer // runs rest when nobody has asked for a while
 }
 
 // New makes a runner with a number of processes, which are started when they are needed.
@@ -62,11 +65,13 @@ func New(program string, config []byte, processes int) *Runner {
 	for range processes {
 		r.idle <- nil
 	}
+	r.rested = time.AfterFunc(idleTime, r.rest)
 	return r
 }
 
 // Close ends the processes, once their evaluations are done.
 func (r *Runner) Close() {
+	r.rested.Stop()
 	for range cap(r.idle) {
 		if p := <-r.idle; p != nil {
 			p.kill()
@@ -111,8 +116,28 @@ func (r *Runner) Map(ctx context.Context, kind string, document json.RawMessage)
 		p.kill()
 		p = nil
 	}
+	if p != nil {
+		p.used = time.Now()
+		r.rested.Reset(idleTime)
+	}
 	r.idle <- p
 	return results, err
+}
+
+// rest ends a process that nobody has needed for a while.
+func (r *Runner) rest() {
+	for range cap(r.idle) {
+		select {
+		case p := <-r.idle:
+			if p != nil && time.Since(p.used) >= idleTime {
+				p.kill()
+				p = nil
+			}
+			r.idle <- p
+		default: // at work, or the runner is closed
+			return
+		}
+	}
 }
 
 // refused is what a process answers that goes on.
@@ -129,6 +154,7 @@ type process struct {
 	once  sync.Once
 	why   string // why the watchdog ended it
 	mu    sync.Mutex
+	used  time.Time
 }
 
 func (r *Runner) start() (*process, error) {
@@ -148,7 +174,6 @@ func (r *Runner) start() (*process, error) {
 	}
 	p := &process{cmd: cmd, in: in, lines: make(chan []byte), ended: make(chan struct{})}
 	go p.read(out)
-	go p.watch()
 	if _, err := p.ask(r.stop, r.config, startTime); err != nil {
 		p.kill()
 		return nil, err
@@ -182,13 +207,15 @@ func (p *process) read(out io.Reader) {
 	}
 }
 
-// watch ends the process when it has too much memory.
-func (p *process) watch() {
+// watch ends the process when it has too much memory, while it is at work.
+func (p *process) watch(done <-chan struct{}) {
 	t := time.NewTicker(watchEvery)
 	defer t.Stop()
 	for {
 		select {
 		case <-p.ended:
+			return
+		case <-done:
 			return
 		case <-t.C:
 		}
@@ -242,6 +269,9 @@ func (p *process) ask(ctx context.Context, what any, within time.Duration) ([]ma
 	}
 	timer := time.NewTimer(within)
 	defer timer.Stop()
+	done := make(chan struct{})
+	defer close(done)
+	go p.watch(done)
 	written := make(chan error, 1)
 	go func() {
 		_, err := p.in.Write(append(text, '\n'))
