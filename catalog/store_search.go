@@ -9,14 +9,15 @@ import (
 )
 
 // selection is a subquery for keys of entities. Its text has ? for arguments, which are
-// numbered when it stands in a statement.
+// numbered when it stands in a statement, and {after} for the key that a page begins
+// after: outside of the subquery that condition would make SQLite walk the entities.
 type selection struct {
 	text string
 	args []any
 }
 
 // nobody selects nothing.
-const nobody = "select k from catalog_values where account = '' and 1 = 0"
+const nobody = "select k from catalog_values where account = '' and k > {after} and 1 = 0"
 
 func join(parts []*selection, by string) *selection {
 	if len(parts) == 1 {
@@ -52,17 +53,17 @@ func byKeys(a arn.Account, blueprint string, keys []string) *selection {
 		return &selection{text: nobody}
 	}
 	in, args := marks(keys)
-	return &selection{"select k from catalog_entities where account = ? and blueprint = ? and k in " + in, append([]any{a, blueprint}, args...)}
+	return &selection{"select k from catalog_entities where account = ? and blueprint = ? and k > {after} and k in " + in, append([]any{a, blueprint}, args...)}
 }
 
 func byValues(a arn.Account, blueprint, property string, values []string) *selection {
 	in, args := marks(values)
-	return &selection{"select k from catalog_values where account = ? and blueprint = ? and property = ? and value in " + in, append([]any{a, blueprint, property}, args...)}
+	return &selection{"select k from catalog_values where account = ? and blueprint = ? and property = ? and k > {after} and value in " + in, append([]any{a, blueprint, property}, args...)}
 }
 
 // bySpan selects by values between two, both included, and those that are not indexed.
 func bySpan(a arn.Account, blueprint, property, from, to string) *selection {
-	return &selection{"select k from catalog_values where account = ? and blueprint = ? and property = ? and value >= ? and value <= ?", []any{a, blueprint, property, from, to}}
+	return &selection{"select k from catalog_values where account = ? and blueprint = ? and property = ? and value >= ? and value <= ? and k > {after}", []any{a, blueprint, property, from, to}}
 }
 
 func byTargets(a arn.Account, blueprint, relation, target string, keys []string) *selection {
@@ -70,7 +71,7 @@ func byTargets(a arn.Account, blueprint, relation, target string, keys []string)
 		return &selection{text: nobody}
 	}
 	in, args := marks(keys)
-	return &selection{"select k from catalog_relations where account = ? and blueprint = ? and relation = ? and target_blueprint = ? and target in " + in,
+	return &selection{"select k from catalog_relations where account = ? and blueprint = ? and relation = ? and target_blueprint = ? and k > {after} and target in " + in,
 		append([]any{a, blueprint, relation, target}, args...)}
 }
 
@@ -84,29 +85,33 @@ func bySources(a arn.Account, blueprint string, ids []int64) *selection {
 			index = ""
 		}
 	}
-	return &selection{"select k from catalog_entities where account = ? and blueprint = ?" + index + " and source in (" + strings.TrimSuffix(strings.Repeat("?, ", len(ids)), ", ") + ")", args}
+	return &selection{"select k from catalog_entities where account = ? and blueprint = ?" + index + " and k > {after} and source in (" + strings.TrimSuffix(strings.Repeat("?, ", len(ids)), ", ") + ")", args}
+}
+
+// pageText is the statement that reads a page, and its arguments but for the limit.
+func pageText(a arn.Account, blueprint, after string, only *selection) (string, []any) {
+	args := []any{a, blueprint, after}
+	text := "select " + entityColumns + " from catalog_entities e where e.account = $1 and e.blueprint = $2" + alive
+	if only == nil {
+		return text + " and e.k > $3 order by e.k limit $4", args
+	}
+	var b strings.Builder
+	b.WriteString(text + " and e.k in (")
+	parts := strings.Split(strings.ReplaceAll(only.text, "{after}", "$3"), "?")
+	for i, part := range parts {
+		b.WriteString(part)
+		if i < len(only.args) {
+			args = append(args, only.args[i])
+			b.WriteString("$" + strconv.Itoa(len(args)))
+		}
+	}
+	b.WriteString(") order by e.k limit $" + strconv.Itoa(len(args)+1))
+	return b.String(), args
 }
 
 // readPage reads a blueprint's entities in order, of those that a selection has.
 func readPage(read reader, a arn.Account, blueprint, after string, only *selection, limit int) ([]*row, error) {
-	var b strings.Builder
-	b.WriteString("select " + entityColumns + " from catalog_entities e where e.account = $1 and e.blueprint = $2 and e.k > $3" + alive)
-	args := []any{a, blueprint, after}
-	if only != nil {
-		b.WriteString(" and e.k in (")
-		for _, part := range strings.SplitAfter(only.text, "?") {
-			if !strings.HasSuffix(part, "?") {
-				b.WriteString(part)
-				continue
-			}
-			b.WriteString(strings.TrimSuffix(part, "?"))
-			args = append(args, only.args[len(args)-3])
-			b.WriteString("$" + strconv.Itoa(len(args)))
-		}
-		b.WriteString(")")
-	}
-	args = append(args, limit)
-	b.WriteString(" order by e.k limit $" + strconv.Itoa(len(args)))
-	rows, err := read(b.String(), args...)
+	text, args := pageText(a, blueprint, after, only)
+	rows, err := read(text, append(args, limit)...)
 	return sqldb.Collect(rows, err, scanEntity)
 }

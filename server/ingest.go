@@ -294,6 +294,29 @@ func (g *ingester) results(p *plan, kind string, doc any) ([]mapping.Result, err
 	}}
 }
 
+// evaluate has a repository's mapping ready ahead of a transaction.
+func (g *ingester) evaluate(ctx context.Context, p *plan, r *registry.Repository) {
+	var again *registry.Again
+	if _, err := g.results(p, cloudshape.Repository, g.repositoryDocument(r)); errors.As(err, &again) {
+		again.Prepare(ctx)
+	}
+}
+
+// readFacts has an image's facts ready ahead of a transaction. It is no matter when it
+// cannot.
+func (g *ingester) readFacts(ctx context.Context, r *registry.Repository, digest string) {
+	if _, ok := g.factsOf(&registry.Image{Digest: digest}); ok {
+		return
+	}
+	i, err := g.s.registry.Image(ctx, r.Place, r.Name, registry.ImageID{Digest: digest})
+	if err != nil {
+		return
+	}
+	if m, err := g.s.registry.ParseManifest(i); err == nil {
+		g.Pushing(ctx, r.Place, r.Name, i, m)
+	}
+}
+
 // Pushing implements registry.Watcher: it reads the image's config.
 func (g *ingester) Pushing(ctx context.Context, p arn.Place, repository string, i *registry.Image, m *manifest.Manifest) {
 	if _, ok := g.factsOf(i); ok {

@@ -182,6 +182,7 @@ type syncing struct {
 	report  catalog.Report
 	seen    map[string]bool // kind, region and key of each resource
 	told    time.Time
+	plan    *plan
 }
 
 func (y *syncing) mark(r catalog.Resource) {
@@ -210,6 +211,7 @@ func (y *syncing) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	y.plan = p
 	regions, err := y.g.s.registry.Regions(ctx, y.account)
 	if err != nil {
 		return err
@@ -260,6 +262,7 @@ func (y *syncing) each(ctx context.Context, place arn.Place, fn func(context.Con
 
 func (y *syncing) repository(ctx context.Context, r *registry.Repository) error {
 	y.report.Done++
+	y.g.evaluate(ctx, y.plan, r)
 	var n catalog.Ingested
 	err := y.g.s.registry.Visit(ctx, r.Place, r.Name, func(tx *sqldb.Tx, r *registry.Repository) (err error) {
 		n, err = y.g.repository(tx, r)
@@ -278,6 +281,9 @@ func (y *syncing) images(ctx context.Context, r *registry.Repository) error {
 		digests, err := y.g.s.registry.Digests(ctx, r, after, imagePage)
 		if err != nil || len(digests) == 0 {
 			return err
+		}
+		for _, d := range digests {
+			y.g.readFacts(ctx, r, d)
 		}
 		var n catalog.Ingested
 		err = y.g.s.registry.VisitImages(ctx, r.Place, r.Name, digests, func(tx *sqldb.Tx, r *registry.Repository, list []*registry.Image) error {

@@ -2,6 +2,7 @@ package query
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -71,6 +72,10 @@ func (m Matcher) rule(r *Rule, s Subject) bool {
 		v, known = s.Score(r.Scorecard, r.ScorecardRule)
 	default:
 		v, known = s.Value(r.Property)
+	}
+	if list, many := v.([]any); many && r.Relation != "" && r.Operator != IsEmpty && r.Operator != In && r.Operator != ContainsAny {
+		fits := slices.ContainsFunc(list, func(one any) bool { return m.compare(r, one) })
+		return fits != r.Negated
 	}
 	return (known && m.compare(r, v)) != r.Negated // what there is not fits what denies
 }
