@@ -78,5 +78,8 @@ func (s *Service) table() []route {
 	get("audit-log", readChanges, s.changes)
 
 	get("berth/notices", readEntities, s.notices)
+	get("berth/unowned", readEntities, s.unowned)
+	get("berth/running", readEntities, s.running)
+	get("berth/impact", readEntities, s.impact)
 	return out
 }

@@ -22,6 +22,9 @@ type catalogCmd struct {
 	Credentials catalogCredentialsCmd `cmd:"" help:"Make a client id and secret for clients of Port's API."`
 	Entities    catalogEntitiesCmd    `cmd:"" help:"List entities, or show one."`
 	Problems    catalogProblemsCmd    `cmd:"" help:"Tell which links and entities could not be made, and why."`
+	Unowned     catalogUnownedCmd     `cmd:"" help:"List repositories without an owner, and who it may be."`
+	Running     catalogRunningCmd     `cmd:"" help:"List which services and environments run which digest, and how that differs from the registry."`
+	Impact      catalogImpactCmd      `cmd:"" help:"Tell what deleting a repository or image would take from whom."`
 }
 
 type catalogCredentialsCmd struct {
