@@ -23,6 +23,7 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/aws/awsproto"
+	"github.com/berth-registry/berth/aws/controlapi"
 	"github.com/berth-registry/berth/aws/ecrapi"
 	"github.com/berth-registry/berth/aws/eventsapi"
 	"github.com/berth-registry/berth/aws/iamapi"
@@ -50,6 +51,7 @@ import (
 	"github.com/berth-registry/berth/oci"
 	"github.com/berth-registry/berth/portapi"
 	"github.com/berth-registry/berth/registry"
+	"github.com/berth-registry/berth/requests"
 	"github.com/berth-registry/berth/secret"
 	"github.com/berth-registry/berth/sqldb"
 	"github.com/berth-registry/berth/trail"
@@ -175,15 +177,17 @@ func (s *Server) fronts(master *secret.Master) {
 		s.log.Warn("a trust policy is wider than it looks", "role", role, "warning", text)
 	}
 	s.port = portapi.New(s.catalog, s.identity, g, f, master, s.log)
+	repositories := ecrapi.New(s.registry, s.identity, g, s.hosts)
 	s.aws = newAWSFront(s.identity, map[string]*awsproto.Service{
-		ecrapi.SigningName:    ecrapi.New(s.registry, s.identity, g, s.hosts).Handler(),
-		iamapi.SigningName:    iamapi.New(s.identity, g, warn).Handler(),
-		stsapi.SigningName:    stsapi.New(s.identity, g, refused).Handler(),
-		berthapi.SigningName:  berthapi.New(s.identity, s.registry, s.trail, history{s}, s.ledger, s.port, g, s.cfg.Account).Handler(),
-		trailapi.SigningName:  trailapi.New(s.trail, g).Handler(),
-		eventsapi.SigningName: eventsapi.New(s.bus, g).Handler(),
-		lambdaapi.SigningName: lambdaapi.New(s.functions, g, function.DefaultConcurrency).Handler(),
-		logsapi.SigningName:   logsapi.New(s.logs, g).Handler(),
+		ecrapi.SigningName:     repositories.Handler(),
+		controlapi.SigningName: controlapi.New(repositories, requests.New(s.db, master, nil), g).Handler(),
+		iamapi.SigningName:     iamapi.New(s.identity, g, warn).Handler(),
+		stsapi.SigningName:     stsapi.New(s.identity, g, refused).Handler(),
+		berthapi.SigningName:   berthapi.New(s.identity, s.registry, s.trail, history{s}, s.ledger, s.port, g, s.cfg.Account).Handler(),
+		trailapi.SigningName:   trailapi.New(s.trail, g).Handler(),
+		eventsapi.SigningName:  eventsapi.New(s.bus, g).Handler(),
+		lambdaapi.SigningName:  lambdaapi.New(s.functions, g, function.DefaultConcurrency).Handler(),
+		logsapi.SigningName:    logsapi.New(s.logs, g).Handler(),
 	}, a, f, s.log)
 }
 
@@ -224,7 +228,7 @@ func (s *Server) openStorage(ctx context.Context) error {
 		return err
 	}
 	for plane, files := range map[string]fs.FS{"identity": identity.Migrations(), "registry": registry.Migrations(), "trail": trail.Migrations(),
-		"event": event.Migrations(), "bus": bus.Migrations(), "function": function.Migrations(), "logs": logs.Migrations(), "ledger": ledger.Migrations(), "catalog": catalog.Migrations()} {
+		"event": event.Migrations(), "bus": bus.Migrations(), "function": function.Migrations(), "logs": logs.Migrations(), "ledger": ledger.Migrations(), "catalog": catalog.Migrations(), "requests": requests.Migrations()} {
 		if err := s.db.Migrate(ctx, plane, files); err != nil {
 			return err
 		}
