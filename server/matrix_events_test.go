@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"github.com/berth-registry/berth/aws/controlapi"
 	"github.com/berth-registry/berth/aws/eventsapi"
 	"github.com/berth-registry/berth/aws/lambdaapi"
 	"github.com/berth-registry/berth/aws/logsapi"
@@ -58,6 +59,29 @@ func TestEventsMatrix(t *testing.T) {
 		}
 	}
 	t.Logf("%d requests", p.sent)
+}
+
+// TestControlMatrix does it for the Cloud Control API, which needs ECR's actions beside its
+// own.
+func TestControlMatrix(t *testing.T) {
+	p := newProber(t)
+	p.repositories()
+	body := []byte(`{"TypeName":"AWS::ECR::Repository","Identifier":"present","DesiredState":"{\"RepositoryName\":\"made\"}","PatchDocument":"[]","RequestToken":"none"}`)
+	for _, action := range append(controlapi.Operations(), "Nothing") {
+		p.may(`{"Effect":"Allow","Action":"cloudformation:` + action + `","Resource":"*"}`)
+		for _, op := range controlapi.Operations() {
+			_, reply := p.signed(controlapi.SigningName, "application/x-amz-json-1.0", controlapi.Target+"."+op, body)
+			if refused := strings.Contains(reply, "is not authorized to perform: cloudformation:"+op); refused == (op == action) {
+				t.Errorf("with cloudformation:%s alone, %s: %s", action, op, reply)
+			}
+			if strings.Contains(op, "Request") || op != action {
+				continue
+			}
+			if !strings.Contains(reply, "is not authorized to perform: ecr:") {
+				t.Errorf("%s did something without a right of ECR: %s", op, reply)
+			}
+		}
+	}
 }
 
 // TestLambdaMatrix does the same for Lambda, through the SDK's client, for functions of

@@ -17,6 +17,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudcontrol"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
@@ -113,6 +114,8 @@ func TestEveryOperation(t *testing.T) {
 			func(h http.Handler) any { return sts.NewFromConfig(config(h)) }, 10},
 		{"cloudtrail", New("com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101", JSON11, trailNames, cloudtrail.NewFromConfig(aws.Config{})),
 			func(h http.Handler) any { return cloudtrail.NewFromConfig(config(h)) }, 55},
+		{"cloudcontrol", New("CloudApiService", JSON10, AsIs, cloudcontrol.NewFromConfig(aws.Config{})),
+			func(h http.Handler) any { return cloudcontrol.NewFromConfig(config(h)) }, 8},
 		{"events", New("AWSEvents", JSON11, AsIs, eventbridge.NewFromConfig(aws.Config{})),
 			func(h http.Handler) any { return eventbridge.NewFromConfig(config(h)) }, 50},
 		{"logs", New("Logs_20140328", JSON11, logsNames, cloudwatchlogs.NewFromConfig(aws.Config{})),
