@@ -22,6 +22,8 @@ type catalogCmd struct {
 	Credentials catalogCredentialsCmd `cmd:"" help:"Make a client id and secret for clients of Port's API."`
 	Entities    catalogEntitiesCmd    `cmd:"" help:"List entities, or show one."`
 	Problems    catalogProblemsCmd    `cmd:"" help:"Tell which links and entities could not be made, and why."`
+	Import      catalogImportCmd      `cmd:"" help:"Take services and owners from Backstage."`
+	Export      catalogExportCmd      `cmd:"" help:"Give links to Backstage."`
 	Unowned     catalogUnownedCmd     `cmd:"" help:"List repositories without an owner, and who it may be."`
 	Running     catalogRunningCmd     `cmd:"" help:"List which services and environments run which digest, and how that differs from the registry."`
 	Impact      catalogImpactCmd      `cmd:"" help:"Tell what deleting a repository or image would take from whom."`

@@ -190,6 +190,7 @@ func (w *written) write(e *env, s *screen, b *declare.Backend, account arn.Accou
 type exportCmd struct {
 	Files exportFilesCmd `cmd:"" help:"Write files that declare what this registry has."`
 	AWS   exportAWSCmd   `cmd:"" name:"aws" help:"Make an account of AWS, or of another Berth, like this registry."`
+	Port  exportPortCmd  `cmd:"" help:"Send the catalog's repositories and images to a Port account."`
 }
 
 type exportFilesCmd struct {
