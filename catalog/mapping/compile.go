@@ -80,7 +80,12 @@ func (x *Expression) look(q *gojq.Query) {
 	visit := func(v any) {
 		switch v := v.(type) {
 		case *gojq.Index:
-			x.tags = x.tags || v.Name == "Tags" || v.Str != nil && v.Str.Str == "Tags"
+			name := v.Name
+			if name == "" && v.Str != nil {
+				name = v.Str.Str
+			}
+			x.tags = x.tags || name == "Tags"
+			x.reads = append(x.reads, name)
 		case *gojq.If:
 			if v.Else == nil {
 				x.hint(NotPortable, "an if without else is not known to jq 1.6, which Port's exporter uses", "")

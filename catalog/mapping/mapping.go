@@ -35,6 +35,7 @@ type Resource struct {
 	// Strict evaluates expressions as they are written and not otherwise.
 	Strict   bool
 	Mappings []*Mapping
+	shape    shape
 }
 
 // Mapping makes one entity.
@@ -64,6 +65,7 @@ type Expression struct {
 	code  *gojq.Code
 	fixed *gojq.Code // with the slice that fits its prefix; nil when it does
 	tags  bool       // it reads Tags
+	reads []string   // the names by which it takes values
 	// plain evaluates it when it ends soon, whatever its input is; else it is nil.
 	plain func(any) (any, error)
 	// prefix is what it selects by and slices off, if it does both.
@@ -157,12 +159,12 @@ const (
 	maxItems     = 10_000
 )
 
-// Map evaluates a resource's mappings on a document: the older exporter's input is a
-// CloudControl document of properties, the newer ones' wrap it. Documents are made of
-// what encoding/json makes.
+// Map evaluates a resource's mappings on a CloudControl document of properties. Where the
+// expressions are those of the newer exporters, which wrap it, it is wrapped for them.
+// Documents are made of what encoding/json makes.
 func (r *Resource) Map(ctx context.Context, document any) Result {
 	e := &evaluation{ctx: ctx, strict: r.Strict}
-	return e.resource(r, document)
+	return e.resource(r, r.shaped(document))
 }
 
 // Has reports whether resources of a kind are mapped at all.
@@ -174,23 +176,8 @@ func (c *Config) Has(kind string) bool {
 // expressions take values from the resource and no more.
 func (c *Config) Plain(kind string) bool {
 	for _, r := range c.Resources {
-		if r.Kind != kind {
-			continue
-		}
-		if r.Items != nil || r.Selector != nil && r.Selector.plain == nil {
+		if r.Kind == kind && (r.Items != nil || slices.ContainsFunc(r.expressions(), func(x *Expression) bool { return x.plain == nil })) {
 			return false
-		}
-		for _, m := range r.Mappings {
-			for _, x := range []*Expression{m.Identifier, m.Title, m.Icon, m.Team, m.Blueprint} {
-				if x != nil && x.plain == nil {
-					return false
-				}
-			}
-			for _, f := range slices.Concat(m.Properties, m.Relations) {
-				if f.plain == nil {
-					return false
-				}
-			}
 		}
 	}
 	return true

@@ -39,20 +39,17 @@ func plainly(q *gojq.Query, sums *int) func(any) (any, error) {
 	}
 	return func(in any) (any, error) {
 		a, err := left(in)
-		switch q.Op {
-		case gojq.OpPipe:
-			if err != nil {
-				return nil, err
-			}
-			return right(a)
-		case gojq.OpAlt:
-			if err == nil && a != nil && a != false {
-				return a, nil
-			}
-			return right(in) // jq passes over an error on the left, too
-		}
 		if err != nil {
 			return nil, err
+		}
+		switch q.Op {
+		case gojq.OpPipe:
+			return right(a)
+		case gojq.OpAlt:
+			if a != nil && a != false {
+				return a, nil
+			}
+			return right(in)
 		}
 		b, err := right(in)
 		if err != nil {

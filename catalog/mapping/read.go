@@ -172,6 +172,7 @@ func (r *reader) resource(path string, doc map[string]any, strict bool) (*Resour
 		newer = newer || strings.HasPrefix(strings.TrimSpace(blueprint), `"`)
 		res.Mappings = append(res.Mappings, m)
 	}
+	res.shape = res.shapeOf()
 	return res, !newer
 }
 
