@@ -58,12 +58,18 @@ func (c *Catalog) refused(ctx context.Context, account arn.Account, by Actor, re
 	if !errors.As(why, &own) || own.Code == Unavailable || own.Code == StorageFull {
 		return
 	}
+	if b, err := json.Marshal(asked); err != nil || len(b) > maxAsked {
+		asked = nil
+	}
 	ch := Change{Action: "UPDATE", Resource: resource, Status: "FAILURE", Blueprint: cut(blueprint, maxKey), Entity: cut(entity, maxEntityID), After: asked, Message: own.Message}
 	err := c.db.WriteRelaxed(sqldb.Apart(ctx), func(tx *sqldb.Tx) error { return c.record(tx, account, by, ch) })
 	if err != nil {
 		c.log.Warn("a refused change of the catalog is not recorded", "error", err)
 	}
 }
+
+// maxAsked bounds what is kept of a refused write, in bytes.
+const maxAsked = 16 << 10
 
 // errOnlyValidated undoes a write that was to be validated only.
 var errOnlyValidated = errors.New("only validated")

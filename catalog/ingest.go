@@ -30,6 +30,8 @@ type Ingest struct {
 	New bool
 	// Owner, unless 0, is what the resource is a part of and goes with (DropOwner).
 	Owner int64
+	// Quiet leaves it out of the log of changes; what has an owner is left out anyway.
+	Quiet bool
 	// Merge leaves what the mapping does not say; else it is cleared.
 	Merge bool
 	// CreateMissing makes entities that relations name.
@@ -97,7 +99,7 @@ type ingestion struct {
 // becomes a notice.
 func (c *Catalog) Ingest(tx *sqldb.Tx, in *Ingest) (Ingested, error) {
 	i := &ingestion{Ingest: in, c: c, tx: tx, m: in.Model}
-	in.By.quiet = in.Owner != 0 // a push, of which there are many, and each has its record
+	in.By.quiet = in.Owner != 0 || in.Quiet // a push, of which there are many, and each has its record
 	var old []Ref
 	var err error
 	if i.m == nil {

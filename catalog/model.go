@@ -2,7 +2,9 @@ package catalog
 
 import (
 	"context"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -33,6 +35,21 @@ func (m *Model) Blueprints() []*Blueprint {
 		out = append(out, m.blueprints[id])
 	}
 	return out
+}
+
+// Digest changes whenever what is mapped might become other entities: with the mapping
+// and with the blueprints.
+func (m *Model) Digest() string {
+	sum := sha256.New()
+	sum.Write(m.Mapping)
+	for _, b := range m.Blueprints() {
+		text, err := json.Marshal(b.doc)
+		if err != nil {
+			continue // what was read is written
+		}
+		sum.Write(text)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:16])
 }
 
 // needed reports whether a relation requires entities of a blueprint.

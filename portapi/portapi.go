@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -188,7 +189,7 @@ func (s *Service) serve(r *http.Request) (*reply, error) {
 	if found.action == "" {
 		return found.serve(ctx, q)
 	}
-	c := gate.Call{Principal: q.caller.Principal, Service: ServiceName, Action: found.action, Place: q.caller.Place(), Resources: []string{q.resource()}, ReadOnly: found.reads,
+	c := gate.Call{Principal: q.caller.Principal, Service: ServiceName, Action: found.action, Place: q.caller.Place(), Resources: q.resources(found), ReadOnly: found.reads,
 		Params: map[string]any{"method": r.Method, "path": r.URL.Path}}
 	var out *reply
 	err = s.gate.Do(ctx, c, func(ctx context.Context) error {
@@ -199,18 +200,67 @@ func (s *Service) serve(r *http.Request) (*reply, error) {
 	return out, err
 }
 
-// resource is the ARN that a request is about.
-func (q *request) resource() string {
+// resources are the ARNs that a request is about: of a write that names entities in its
+// body, each of those.
+func (q *request) resources(rt *route) []string {
 	name := "*"
 	switch {
-	case q.path["id"] != "" && q.path["bp"] != "":
-		name = "entity/" + q.path["bp"] + "/" + q.path["id"]
+	case !rt.reads && q.Method == http.MethodPost && q.path["bp"] != "" && slices.Contains(rt.pattern, "entities"):
+		var out []string
+		for _, id := range q.identifiers() {
+			out = append(out, resource(q.account, "entity/"+q.path["bp"]+"/"+id))
+		}
+		return out
+	case q.path["id"] != "" && slices.Contains(rt.pattern, "scorecards"):
+		name = "scorecard/" + q.path["bp"] + "/" + q.path["id"]
+	case q.path["id"] != "":
+		out := []string{resource(q.account, "entity/"+q.path["bp"]+"/"+q.path["id"])}
+		if q.Method == http.MethodPut || q.Method == http.MethodPatch { // which may give it another name
+			if ids := q.identifiers(); ids[0] != "*" && ids[0] != q.path["id"] {
+				out = append(out, resource(q.account, "entity/"+q.path["bp"]+"/"+ids[0]))
+			}
+		}
+		return out
 	case q.path["bp"] != "":
 		name = "blueprint/" + q.path["bp"]
 	case q.path["installation"] != "":
 		name = "integration/" + q.path["installation"]
 	}
-	return arn.ARN{Service: ServiceName, Account: q.account, Resource: name}.String()
+	return []string{resource(q.account, name)}
+}
+
+func resource(account arn.Account, name string) string {
+	return arn.ARN{Service: ServiceName, Account: account, Resource: name}.String()
+}
+
+// identifiers are the entities that a body names; * stands for one whose name is yet to be
+// found or made up.
+func (q *request) identifiers() []string {
+	body, err := q.object()
+	if err != nil { // which the handler refuses
+		return []string{"*"}
+	}
+	list, many := body["entities"].([]any)
+	if !many {
+		list = []any{body}
+	}
+	var out []string
+	for _, item := range list {
+		id, ok := item.(string)
+		if m, isMap := item.(map[string]any); isMap {
+			id, ok = m["identifier"].(string)
+		}
+		if !ok || id == "" {
+			id = "*"
+		}
+		if !slices.Contains(out, id) && len(out) <= maxBulkDelete {
+			out = append(out, id)
+		}
+	}
+	if len(out) == 0 {
+		out = []string{"*"}
+	}
+	return out
 }
 
 // split takes the path apart before it is decoded, since names hold slashes.

@@ -7,11 +7,11 @@ import (
 	"github.com/berth-registry/berth/sqldb"
 )
 
-// txWholeImage reads an image with body, tags and claims, nil for none.
-func txWholeImage(tx *sqldb.Tx, rp *Repository, digest string) (*Image, error) {
+// txWatched reads an image with claims and some of its tags, nil for none.
+func txWatched(tx *sqldb.Tx, rp *Repository, digest string) (*Image, error) {
 	var w imageRow
 	var origin string
-	err := tx.QueryRow(w.dest(&w.Body, &origin), "select "+imageColumns+", i.body, i.origin from images i where account = $1 and region = $2 and repo = $3 and digest = $4{forupdate}",
+	err := tx.QueryRow(w.dest(&origin), "select "+imageColumns+", i.origin from images i where account = $1 and region = $2 and repo = $3 and digest = $4{forupdate}",
 		rp.Place.Account, rp.Place.Region, rp.ID, digest)
 	if sqldb.IsNoRows(err) {
 		return nil, nil
@@ -23,7 +23,12 @@ func txWholeImage(tx *sqldb.Tx, rp *Repository, digest string) (*Image, error) {
 	if i.origin, err = claimsOf(origin); err != nil {
 		return nil, err
 	}
-	i.Tags, err = txTagsOf(tx, rp, digest)
+	rows, err := tx.Query("select tag from tags where account = $1 and region = $2 and repo = $3 and digest = $4 order by tag limit $5",
+		rp.Place.Account, rp.Place.Region, rp.ID, digest, WatchedTags)
+	if err != nil {
+		return nil, err
+	}
+	i.Tags, err = scanStrings(rows)
 	return i, err
 }
 

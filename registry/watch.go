@@ -18,14 +18,18 @@ type Watcher interface {
 	Repository(tx *sqldb.Tx, r *Repository) error
 	// RepositoryGone is told of one that goes with all its images.
 	RepositoryGone(tx *sqldb.Tx, r *Repository) error
-	// Image is told of one that was pushed or has other tags than before. It has its body,
-	// tags and claims. isNew says that there was none of its digest in the repository.
+	// Image is told of one that was pushed or has other tags than before. It has its claims
+	// and the first WatchedTags of its tags, and need not have its body. isNew says that there was none of its digest in the repository.
 	Image(tx *sqldb.Tx, r *Repository, i *Image, isNew bool) error
 	// ImageGone is told of one that was deleted by itself.
 	ImageGone(tx *sqldb.Tx, r *Repository, digest string) error
 	// Pushing is told of a push ahead of its transaction, for what takes time.
 	Pushing(ctx context.Context, p arn.Place, repository string, i *Image, m *manifest.Manifest)
 }
+
+// WatchedTags is how many of an image's tags a Watcher is told, by name: who tags an image
+// a thousand times is not to pay for all of them each time.
+const WatchedTags = 100
 
 // Again is an error of a Watcher that has the transaction run again, once Prepare, unless
 // it is nil, has been done outside of it.
@@ -61,7 +65,7 @@ func (r *Registry) watchImage(tx *sqldb.Tx, rp *Repository, digest string) error
 	if r.watcher == nil {
 		return nil
 	}
-	i, err := txWholeImage(tx, rp, digest)
+	i, err := txWatched(tx, rp, digest)
 	if err != nil || i == nil {
 		return err
 	}
@@ -101,10 +105,10 @@ func (r *Registry) Visit(ctx context.Context, p arn.Place, name string, fn func(
 	}))
 }
 
-// VisitImage is Visit for one image, with body, tags and claims: ImageNotFound.
+// VisitImage is Visit for one image, as a Watcher is told it: ImageNotFound.
 func (r *Registry) VisitImage(ctx context.Context, p arn.Place, name, digest string, fn func(*sqldb.Tx, *Repository, *Image) error) error {
 	return r.Visit(ctx, p, name, func(tx *sqldb.Tx, rp *Repository) error {
-		i, err := txWholeImage(tx, rp, digest)
+		i, err := txWatched(tx, rp, digest)
 		if err != nil {
 			return err
 		}
@@ -127,7 +131,7 @@ func (r *Registry) VisitImages(ctx context.Context, p arn.Place, name string, di
 	return r.Visit(ctx, p, name, func(tx *sqldb.Tx, rp *Repository) error {
 		var list []*Image
 		for _, d := range digests {
-			i, err := txWholeImage(tx, rp, d)
+			i, err := txWatched(tx, rp, d)
 			if err != nil {
 				return err
 			}

@@ -35,6 +35,8 @@ type ingester struct {
 	ready   map[string]outcome
 	facts   map[string]imagedoc.Facts // by config digest and manifest digest
 	delayed map[catalog.Resource]string
+	// told is what images were mapped from last. Only one process that writes can keep it.
+	told map[catalog.Resource][sha256.Size]byte
 }
 
 var _ registry.Watcher = (*ingester)(nil)
@@ -68,7 +70,7 @@ const (
 func newIngester(s *Server) (*ingester, error) {
 	program, err := os.Executable()
 	return &ingester{s: s, program: program, plans: map[string]*plan{}, ready: map[string]outcome{}, facts: map[string]imagedoc.Facts{},
-		delayed: map[catalog.Resource]string{}}, err
+		delayed: map[catalog.Resource]string{}, told: map[catalog.Resource][sha256.Size]byte{}}, err
 }
 
 // plan reads a configuration, which was checked when it was stored.
@@ -139,34 +141,76 @@ func (g *ingester) RepositoryGone(tx *sqldb.Tx, r *registry.Repository) error {
 
 // Image implements registry.Watcher.
 func (g *ingester) Image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image, isNew bool) error {
-	_, err := g.image(tx, r, i, isNew)
+	_, err := g.image(tx, r, i, isNew, !isNew && g.s.db.SingleProcess())
 	return err
 }
 
 func imageName(repository, digest string) string { return repository + "@" + digest }
 
-func (g *ingester) image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image, isNew bool) (catalog.Ingested, error) {
+// image maps an image; skip leaves it when it was mapped from the same document last.
+func (g *ingester) image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image, isNew, skip bool) (catalog.Ingested, error) {
 	in := g.ingest(r.Place, imagedoc.Kind, imageName(r.Name, i.Digest))
 	in.Owner, in.New = r.ID, isNew
-	n, err := g.write(tx, in, func() (any, bool) {
-		facts, ok := g.factsOf(i)
-		return g.imageDocument(r, i, facts), ok
-	})
+	facts, known := g.factsOf(i)
+	doc := g.imageDocument(r, i, facts)
+	sum, keep := g.sum(doc, known)
+	if keep && skip && g.was(in.Resource, sum) {
+		return catalog.Ingested{Unchanged: 1}, nil
+	}
+	n, err := g.write(tx, in, func() (any, bool) { return doc, known })
+	if keep && err == nil {
+		tx.AfterCommit(func() { g.remember(in.Resource, sum) })
+	}
 	var again *registry.Again
 	if errors.As(err, &again) && again.Prepare == nil {
 		place, name, image := r.Place, r.Name, *i
 		again.Prepare = func(ctx context.Context) {
-			if m, err := g.s.registry.ParseManifest(&image); err == nil { // what is stored was checked
-				g.Pushing(ctx, place, name, &image, m)
+			if image.Body == nil {
+				g.readFacts(ctx, place, name, image.Digest)
+			} else if m, err := g.s.registry.ParseManifest(&image); err == nil { // it was checked
+				g.learn(ctx, place, name, &image, m, true)
 			}
 		}
 	}
 	return n, err
 }
 
+// sum is a document's hash, where it is of use.
+func (g *ingester) sum(doc map[string]any, known bool) (sum [sha256.Size]byte, ok bool) {
+	if !known || !g.s.db.SingleProcess() {
+		return sum, false
+	}
+	text, err := json.Marshal(doc)
+	return sha256.Sum256(text), err == nil
+}
+
+func (g *ingester) was(r catalog.Resource, sum [sha256.Size]byte) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.told[r] == sum
+}
+
+func (g *ingester) remember(r catalog.Resource, sum [sha256.Size]byte) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.told) >= maxFacts {
+		clear(g.told)
+	}
+	g.told[r] = sum
+}
+
+func (g *ingester) forget(r catalog.Resource) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.told, r)
+}
+
 // ImageGone implements registry.Watcher.
 func (g *ingester) ImageGone(tx *sqldb.Tx, r *registry.Repository, digest string) error {
-	_, err := g.write(tx, g.ingest(r.Place, imagedoc.Kind, imageName(r.Name, digest)), nil)
+	in := g.ingest(r.Place, imagedoc.Kind, imageName(r.Name, digest))
+	in.Quiet = true
+	_, err := g.write(tx, in, nil)
+	g.forget(in.Resource)
 	return err
 }
 
@@ -197,11 +241,11 @@ func (g *ingester) write(tx *sqldb.Tx, in *catalog.Ingest, document func() (any,
 		return catalog.Ingested{}, g.s.catalog.Delay(tx, in.Resource, time.Now().Add(time.Second), reason)
 	}
 	if in.Model, err = g.s.catalog.TxModel(tx, in.Account); err != nil {
-		return catalog.Ingested{}, err
+		return catalog.Ingested{}, g.survive(in.Resource, err)
 	}
 	p, err := g.plan(in.Model.Mapping)
 	if err != nil {
-		return catalog.Ingested{}, err
+		return catalog.Ingested{}, g.survive(in.Resource, err)
 	}
 	if document != nil {
 		if !p.config.Has(in.Kind) {
@@ -262,7 +306,7 @@ func (g *ingester) isDelayed(tx *sqldb.Tx, r catalog.Resource) (string, bool) {
 // results evaluates what needs no limits, and finds what was evaluated outside of the
 // transaction: *registry.Again has that done.
 func (g *ingester) results(p *plan, kind string, doc any) ([]mapping.Result, error) {
-	if p.config.Plain(kind) {
+	if p.config.Bounded(kind) {
 		return p.config.Map(context.Background(), kind, doc), nil
 	}
 	text, err := json.Marshal(doc)
@@ -304,27 +348,34 @@ func (g *ingester) evaluate(ctx context.Context, p *plan, r *registry.Repository
 
 // readFacts has an image's facts ready ahead of a transaction. It is no matter when it
 // cannot.
-func (g *ingester) readFacts(ctx context.Context, r *registry.Repository, digest string) {
+func (g *ingester) readFacts(ctx context.Context, place arn.Place, repository, digest string) {
 	if _, ok := g.factsOf(&registry.Image{Digest: digest}); ok {
 		return
 	}
-	i, err := g.s.registry.Image(ctx, r.Place, r.Name, registry.ImageID{Digest: digest})
+	i, err := g.s.registry.Image(ctx, place, repository, registry.ImageID{Digest: digest})
 	if err != nil {
 		return
 	}
 	if m, err := g.s.registry.ParseManifest(i); err == nil {
-		g.Pushing(ctx, r.Place, r.Name, i, m)
+		g.learn(ctx, place, repository, i, m, true)
 	}
 }
 
 // Pushing implements registry.Watcher: it reads the image's config.
 func (g *ingester) Pushing(ctx context.Context, p arn.Place, repository string, i *registry.Image, m *manifest.Manifest) {
-	if _, ok := g.factsOf(i); ok {
-		return
+	if _, ok := g.factsOf(i); !ok {
+		g.learn(ctx, p, repository, i, m, false)
 	}
+}
+
+// learn reads an image's facts. Those of one whose config cannot be read are kept only if
+// that is final: of a push, the config may be yet to come.
+func (g *ingester) learn(ctx context.Context, p arn.Place, repository string, i *registry.Image, m *manifest.Manifest, final bool) {
 	var config []byte
 	if m.ConfigType != "" && len(m.Blobs) > 0 && m.Blobs[0].Size <= imagedoc.MaxConfig {
-		config = g.config(ctx, p, repository, m.Blobs[0].Digest)
+		if config = g.config(ctx, p, repository, m.Blobs[0].Digest); config == nil && !final {
+			return
+		}
 	}
 	facts := imagedoc.ReadFacts(m.Annotations, config)
 	g.mu.Lock()

@@ -216,6 +216,24 @@ func TestPortTokens(t *testing.T) {
 			t.Errorf("another account sees %s: %s", path, body)
 		}
 	}
+	// What a policy denies of one entity holds for every way to write it.
+	p.may(`{"Effect":"Allow","Action":"catalog:*","Resource":"*"},{"Effect":"Deny","Action":["catalog:WriteEntities","catalog:DeleteEntities"],"Resource":"arn:aws:catalog::000000000000:entity/service/secret*"}`)
+	c.token = good
+	for _, step := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"POST", "blueprints/service/entities?upsert=true", `{"identifier":"open"}`, 201}, {"POST", "blueprints/service/entities?upsert=true", `{"identifier":"secret"}`, 403},
+		{"POST", "blueprints/service/entities?upsert=true", `{"identifier":"secret","IDENTIFIER":"open"}`, 403}, {"PUT", "blueprints/service/entities/secret", `{}`, 403},
+		{"POST", "blueprints/service/entities/bulk?upsert=true", `{"entities":[{"identifier":"open"},{"identifier":"secret"}]}`, 403},
+		{"POST", "blueprints/service/entities/bulk?upsert=true", `{"Entities":[{"identifier":"secret"}]}`, 422}, {"POST", "blueprints/service/bulk/entities/delete", `{"entities":["secret1"]}`, 403},
+		{"DELETE", "blueprints/service/entities/secret%2Fx", "", 403}, {"DELETE", "blueprints/service/entities/open", "", 200},
+		{"PATCH", "blueprints/service/entities/mine", `{"identifier":"secret"}`, 403},
+	} {
+		if status, body := c.do(step.method, step.path, step.body); status != step.want {
+			t.Errorf("%s %s %s: %d %s, want %d", step.method, step.path, step.body, status, body, step.want)
+		}
+	}
 	if err := p.s.identity.DeleteKey(t.Context(), homeAccount, "prober", p.keys.AccessKeyID); err != nil {
 		t.Fatal(err)
 	}

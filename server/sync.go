@@ -107,7 +107,10 @@ func (g *ingester) again(ctx context.Context, r catalog.Resource) error {
 		err = g.s.registry.Visit(ctx, place, r.Name, g.Repository)
 	case imagedoc.Kind:
 		repository, digest := splitImage(r.Name)
-		err = g.s.registry.VisitImage(ctx, place, repository, digest, func(tx *sqldb.Tx, r *registry.Repository, i *registry.Image) error { return g.Image(tx, r, i, false) })
+		err = g.s.registry.VisitImage(ctx, place, repository, digest, func(tx *sqldb.Tx, r *registry.Repository, i *registry.Image) error {
+			_, err := g.image(tx, r, i, false, false)
+			return err
+		})
 	}
 	if code := registry.CodeOf(err); code != registry.RepositoryNotFound && code != registry.ImageNotFound {
 		return err
@@ -143,7 +146,7 @@ func (g *ingester) syncAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		by := g.mappedBy(a, m.Mapping)
+		by := g.mappedBy(a, m)
 		fence, ok, err := g.s.catalog.TakeSync(ctx, a, by)
 		if err != nil {
 			return err
@@ -168,9 +171,9 @@ func (g *ingester) syncAll(ctx context.Context) error {
 }
 
 // mappedBy names what entities are made by, beside the resources.
-func (g *ingester) mappedBy(a arn.Account, config []byte) string {
+func (g *ingester) mappedBy(a arn.Account, m *catalog.Model) string {
 	host, secure := g.s.hosts.Registry(context.Background(), arn.Place{Account: a, Region: g.s.cfg.Region})
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%v\n%s", shapeVersion, host, secure, config))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%v\n%s", shapeVersion, host, secure, m.Digest()))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -283,13 +286,13 @@ func (y *syncing) images(ctx context.Context, r *registry.Repository) error {
 			return err
 		}
 		for _, d := range digests {
-			y.g.readFacts(ctx, r, d)
+			y.g.readFacts(ctx, r.Place, r.Name, d)
 		}
 		var n catalog.Ingested
 		err = y.g.s.registry.VisitImages(ctx, r.Place, r.Name, digests, func(tx *sqldb.Tx, r *registry.Repository, list []*registry.Image) error {
 			n = catalog.Ingested{}
 			for _, i := range list {
-				one, err := y.g.image(tx, r, i, false)
+				one, err := y.g.image(tx, r, i, false, false)
 				if err != nil {
 					return err
 				}

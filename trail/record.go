@@ -216,7 +216,7 @@ func word(b bool) string {
 
 // source is what records call a service.
 func source(service string) string {
-	if service == "berth" {
+	if service == "berth" || service == "catalog" { // which AWS does not have
 		return service
 	}
 	return service + ".amazonaws.com"

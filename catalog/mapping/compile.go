@@ -33,6 +33,7 @@ func compile(path, text string) (*Expression, error) {
 	body.FuncDefs = body.FuncDefs[1:] // without the prelude
 	sums := 0
 	x.plain = plainly(&body, &sums)
+	x.bounded = x.plain != nil || bounded(&body, newBudget())
 	x.look(q)
 	return x, nil
 }

@@ -68,6 +68,8 @@ type Expression struct {
 	reads []string   // the names by which it takes values
 	// plain evaluates it when it ends soon, whatever its input is; else it is nil.
 	plain func(any) (any, error)
+	// bounded says that it ends soon and needs little memory, whatever its input is.
+	bounded bool
 	// prefix is what it selects by and slices off, if it does both.
 	prefix string
 	hints  []Notice
@@ -172,11 +174,11 @@ func (c *Config) Has(kind string) bool {
 	return slices.ContainsFunc(c.Resources, func(r *Resource) bool { return r.Kind == kind })
 }
 
-// Plain reports whether mapping a kind needs no limits of time and memory: all its
-// expressions take values from the resource and no more.
-func (c *Config) Plain(kind string) bool {
+// Bounded reports whether mapping a kind needs no limits of time and memory: by their
+// form all its expressions end soon.
+func (c *Config) Bounded(kind string) bool {
 	for _, r := range c.Resources {
-		if r.Kind == kind && (r.Items != nil || slices.ContainsFunc(r.expressions(), func(x *Expression) bool { return x.plain == nil })) {
+		if r.Kind == kind && (r.Items != nil || slices.ContainsFunc(r.expressions(), func(x *Expression) bool { return !x.bounded })) {
 			return false
 		}
 	}

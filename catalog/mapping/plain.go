@@ -132,3 +132,87 @@ func plainTerm(t *gojq.Term) func(any) (any, error) {
 		return in, nil
 	}
 }
+
+// bounded reports whether an expression ends soon and needs little memory whatever its
+// input is, though it is more than plain: it iterates once at most, and calls only
+// functions whose results are no larger than what they are given. Such an expression may be
+// evaluated without limits.
+func bounded(q *gojq.Query, left *budget) bool {
+	if q == nil || len(q.FuncDefs) > 0 || len(q.Patterns) > 0 {
+		return false
+	}
+	if q.Term != nil {
+		return q.Op == 0 && boundedTerm(q.Term, left)
+	}
+	switch q.Op {
+	case gojq.OpAdd:
+		left.sums--
+	case gojq.OpPipe, gojq.OpAlt, gojq.OpEq, gojq.OpNe, gojq.OpAnd, gojq.OpOr:
+	default:
+		return false
+	}
+	return left.sums >= 0 && bounded(q.Left, left) && bounded(q.Right, left)
+}
+
+// budget is what a bounded expression may still have.
+type budget struct{ sums, iterations int }
+
+func newBudget() *budget { return &budget{maxSums, 1} }
+
+// boundedFuncs are functions by the number of their arguments.
+var boundedFuncs = map[string]int{"select": 1, "startswith": 1, "endswith": 1, "ltrimstr": 1, "rtrimstr": 1, "split": 1, "keys": 0, "keys_unsorted": 0, "length": 0, "not": 0, "sort": 0,
+	"unique": 0, "ascii_downcase": 0, "ascii_upcase": 0, "empty": 0, "has": 1, "first": 0, "last": 0}
+
+func boundedTerm(t *gojq.Term, left *budget) bool {
+	switch t.Type {
+	case gojq.TermTypeIdentity, gojq.TermTypeNumber, gojq.TermTypeTrue, gojq.TermTypeFalse, gojq.TermTypeNull:
+	case gojq.TermTypeString:
+		if t.Str == nil || len(t.Str.Queries) > 0 {
+			return false
+		}
+	case gojq.TermTypeIndex:
+		if !boundedIndex(t.Index) {
+			return false
+		}
+	case gojq.TermTypeArray:
+		if t.Array.Query != nil && !bounded(t.Array.Query, left) {
+			return false
+		}
+	case gojq.TermTypeQuery:
+		if !bounded(t.Query, left) {
+			return false
+		}
+	case gojq.TermTypeFunc:
+		if n, known := boundedFuncs[t.Func.Name]; !known || n != len(t.Func.Args) {
+			return false
+		}
+		for _, a := range t.Func.Args {
+			if !bounded(a, left) {
+				return false
+			}
+		}
+	default:
+		return false
+	}
+	for _, s := range t.SuffixList {
+		switch {
+		case s.Iter:
+			left.iterations--
+		case s.Index != nil:
+			if !boundedIndex(s.Index) {
+				return false
+			}
+		case !s.Optional:
+			return false
+		}
+	}
+	return left.iterations >= 0
+}
+
+// boundedIndex takes names, and numbers as they stand.
+func boundedIndex(i *gojq.Index) bool {
+	number := func(q *gojq.Query) bool {
+		return q == nil || q.Term != nil && q.Op == 0 && q.Term.Type == gojq.TermTypeNumber && len(q.Term.SuffixList) == 0
+	}
+	return i.Name != "" || i.Str != nil && len(i.Str.Queries) == 0 || (i.Start != nil || i.End != nil) && number(i.Start) && number(i.End)
+}

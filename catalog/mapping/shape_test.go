@@ -90,7 +90,7 @@ func TestPlainAgrees(t *testing.T) {
 		if err != nil {
 			t.Fatal(x, err)
 		}
-		if c.Plain("k") {
+		if c.Bounded("k") {
 			plain++
 		}
 		e := c.Map(t.Context(), "k", doc)[0].Entities[0]
@@ -115,14 +115,33 @@ func TestPlainAgrees(t *testing.T) {
 	}
 }
 
-// TestNotPlain: what could take long or much is jq's.
-func TestNotPlain(t *testing.T) {
-	for _, x := range []string{".[]", ".a[]", "..", "[.a]", "{a:.b}", "def f: f; f", ".a | keys", `"\\(.a)"`, ".a[1:]", ".a?", "if .a then .b else .c end", "-.a", ".a - .b", ".a as $x | $x",
+// TestNotBounded: what could take long or much has limits.
+func TestNotBounded(t *testing.T) {
+	for _, x := range []string{"..", "{a:.b}", "def f: f; f", `"\\(.a)"`, "if .a then .b else .c end", "-.a", ".a - .b", ".a as $x | $x", ".a[] | .b[]", "(.a,.a)", ".a[] + .b[]", ".a * 1000000000", "[range(1e9)]",
+		"recurse", "input", "env", ".a | test(\"x\")", "[limit(3; repeat(1))]", ".a | join(\"x\")", ".[.a]", "until(false; .)", "path(..)", "[.a[]] | .[]",
 		".a+.a+.a+.a+.a+.a+.a+.a+.a+.a+.a", "reduce .a as $x (0; 1)", "try .a", "@json", "$__loc__", ".[\"a\", \"b\"]"} {
 		text := strings.ReplaceAll(x, `"`, `\"`)
 		c, err := mapping.Read([]byte(`{"resources":[{"kind":"k","port":{"entity":{"mappings":[{"identifier":"\"i\"","blueprint":"b","properties":{"x":"` + text + `"}}]}}}]}`))
-		if err == nil && c.Plain("k") {
-			t.Errorf("%s is taken for plain", x)
+		if err == nil && c.Bounded("k") {
+			t.Errorf("%s is taken for bounded", x)
+		}
+	}
+}
+
+// TestBounded: the guide's expressions, and their better forms, need no process.
+func TestBounded(t *testing.T) {
+	if !guide(t).Bounded("AWS::ECR::Repository") {
+		t.Error("the guide's configuration is not")
+	}
+	for _, x := range []string{`[.Tags[]? | .Key | select(startswith("port-")) | ltrimstr("port-")]`, `.Tags | keys[] | select(startswith("port-")) | .[5:]`, `.Arn | split(":") | .[3]`,
+		`[.Tags[]? | select(.Key == "port-service") | .Value] | sort | .[0]`} {
+		text, err := json.Marshal(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := mapping.Read([]byte(`{"resources":[{"kind":"k","port":{"entity":{"mappings":[{"identifier":"\"i\"","blueprint":"b","properties":{"x":` + string(text) + `}}]}}}]}`))
+		if err != nil || !c.Bounded("k") {
+			t.Errorf("%s is not (%v)", x, err)
 		}
 	}
 }
