@@ -112,8 +112,9 @@ type Migration struct {
 func (c *Catalog) DeleteAllEntities(ctx context.Context, account arn.Account, blueprint string, withBlueprint bool, by Actor) (*Migration, error) {
 	mg := &Migration{ID: uid.New(c.now()), Blueprint: blueprint, WithBlueprint: withBlueprint, By: by.ID, At: c.moment()}
 	for more := true; more; {
+		n := 0
 		err := c.write(ctx, account, func(tx *sqldb.Tx, m *Model) error {
-			more = false
+			more, n = false, 0
 			b := m.blueprints[blueprint]
 			if b == nil {
 				return errNoBlueprint(blueprint)
@@ -133,6 +134,7 @@ func (c *Catalog) DeleteAllEntities(ctx context.Context, account arn.Account, bl
 				if err := c.remove(tx, m, account, again, true, by); err != nil {
 					return err
 				}
+				n++
 			}
 			if more = len(list) == sweepBatch; more || !withBlueprint {
 				return nil
@@ -142,11 +144,13 @@ func (c *Catalog) DeleteAllEntities(ctx context.Context, account arn.Account, bl
 		if err != nil {
 			return nil, err
 		}
+		mg.Deleted += n
 	}
 	return mg, nil
 }
 
-// Migration describes one that has ended, as every one has that has an id: NotFound.
+// Migration describes one that has ended, as every one has that has an id; what it did is
+// in the log of changes: NotFound.
 func (c *Catalog) Migration(_ context.Context, _ arn.Account, id string) (*Migration, error) {
 	at, ok := uid.Time(id)
 	if !ok {

@@ -78,7 +78,7 @@ func (s *Service) deleteAll(ctx context.Context, q *request) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ok(map[string]any{"migrationId": m.ID})
+	return ok(map[string]any{"migrationId": m.ID, "deletedEntities": m.Deleted})
 }
 
 func (s *Service) migration(ctx context.Context, q *request) (*reply, error) {
@@ -87,16 +87,7 @@ func (s *Service) migration(ctx context.Context, q *request) (*reply, error) {
 		return nil, err
 	}
 	return ok(map[string]any{"migration": map[string]any{"id": m.ID, "actor": m.By, "sourceBlueprint": m.Blueprint, "mapping": map[string]any{}, "status": "COMPLETED",
-		"deleteBlueprint": m.WithBlueprint, "deleteEntities": true, "successCount": m.Deleted, "failureCount": 0, "createdAt": catalog.Moment(m.At), "updatedAt": catalog.Moment(m.At)}})
-}
-
-// permissions are not kept here: IAM's policies say who may do what.
-func (s *Service) permissions(ctx context.Context, q *request) (*reply, error) {
-	if _, err := s.catalog.Blueprint(ctx, q.account, q.path["bp"]); err != nil {
-		return nil, err
-	}
-	all := map[string]any{"users": []any{}, "roles": []any{"Admin", "Member"}, "teams": []any{}, "ownedByTeam": false}
-	return ok(map[string]any{"permissions": map[string]any{"entities": map[string]any{"register": all, "update": all, "unregister": all}}})
+		"deleteEntities": true, "failureCount": 0, "createdAt": catalog.Moment(m.At), "updatedAt": catalog.Moment(m.At)}})
 }
 
 func (s *Service) renameMember(ctx context.Context, q *request) (*reply, error) {

@@ -41,8 +41,6 @@ func (s *Service) table() []route {
 	do(http.MethodPatch, "blueprints/{bp}", writeBlueprints, s.patchBlueprint)
 	do(http.MethodDelete, "blueprints/{bp}", writeBlueprints, s.deleteBlueprint)
 	do(http.MethodDelete, "blueprints/{bp}/all-entities", deleteEntities, s.deleteAll)
-	get("blueprints/{bp}/permissions", readBlueprints, s.permissions)
-	get("blueprints/system/{bp}/structure", readBlueprints, s.blueprint)
 	do(http.MethodPatch, "blueprints/{bp}/{part}/{name}/rename", writeBlueprints, s.renameMember)
 	get("migrations/{migration}", readBlueprints, s.migration)
 

@@ -2,7 +2,6 @@ package server
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -170,7 +169,7 @@ func raw(t *testing.T, s *Server, text string) (status int, body string) {
 
 // TestMalformedRequests: what no client sends gets a clean answer.
 func TestMalformedRequests(t *testing.T) {
-	var log bytes.Buffer
+	var log lockedLog
 	s := run(t, config(t), &log)
 	for name, c := range map[string]struct {
 		text string
@@ -252,7 +251,7 @@ func TestAPIErrors(t *testing.T) {
 
 // TestSecretsStayOut: neither keys, tokens nor grants reach a log.
 func TestSecretsStayOut(t *testing.T) {
-	var log bytes.Buffer
+	var log lockedLog
 	cfg := config(t)
 	s := run(t, cfg, &log)
 	cred, _ := ReadCredentials(cfg.Data)
@@ -266,6 +265,7 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 	req("/v2/aa/blobs/sha256:"+strings.Repeat("a", 64)+"?berth-grant=CANARY1", "Basic CANARY2")
 	req("/v2/", "Bearer CANARY3")
+	req("/v1/blueprints", "Bearer CANARY7")
 	req("/v2/aa/tags/list?x=CANARY4", "AWS4-HMAC-SHA256 Credential=CANARY5/a/b/c/aws4_request, SignedHeaders=host, Signature=CANARY6")
 	r, _ := http.NewRequest("GET", s.Endpoint()+"/v2/aa/tags/list", nil)
 	r.SetBasicAuth("AWS", token)
