@@ -72,7 +72,6 @@ const (
 	UnknownRelation  = "UNKNOWN_RELATION"
 	InvalidValue     = "INVALID_VALUE"
 	NotStored        = "NOT_STORED"
-	Resolved         = "RESOLVED_BY_PREFIX"
 	Unresolved       = "NO_SUCH_ENTITY"
 )
 

@@ -137,16 +137,14 @@ func (w *narrower) relation(b *Blueprint, r *query.Rule) *selection {
 
 // source narrows by the name of a source, of which there are few.
 func (w *narrower) source(b *Blueprint, r *query.Rule) *selection {
-	if w.v.sources == nil {
-		var err error
-		if w.v.sources, err = readSources(w.v.read, w.v.account); err != nil {
-			return nil
-		}
+	all, err := readSources(w.v.read, w.v.account)
+	if err != nil {
+		return nil // matching decides
 	}
 	match := query.Matcher{Now: w.now}
 	one := &query.Group{Nodes: []query.Node{{Rule: r}}}
 	var ids []int64
-	for id, name := range w.v.sources {
+	for id, name := range all {
 		if match.Match(one, sourceSubject(name)) {
 			ids = append(ids, id)
 		}

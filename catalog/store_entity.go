@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -262,9 +263,17 @@ func countEntities(read reader, a arn.Account, blueprint string) (n int64, err e
 	return n, nil
 }
 
-// readSources returns the names of sources by number.
-func readSources(read reader, a arn.Account) (map[int64]string, error) {
-	rows, err := read("select id, name from catalog_sources where account = $1", a)
+// readSources returns the names of sources by number: of those that are given, or of all.
+func readSources(read reader, a arn.Account, ids ...int64) (map[int64]string, error) {
+	text, args := "select id, name from catalog_sources where account = $1", []any{a}
+	for i, id := range ids {
+		text += map[bool]string{true: " and id in (", false: ", "}[i == 0] + "$" + strconv.Itoa(i+2)
+		args = append(args, id)
+	}
+	if len(ids) > 0 {
+		text += ")"
+	}
+	rows, err := read(text, args...)
 	out := map[int64]string{}
 	_, err = sqldb.Collect(rows, err, func(scan func(...any) error) (struct{}, error) {
 		var id int64

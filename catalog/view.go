@@ -52,11 +52,8 @@ func (c *Catalog) viewer(ctx context.Context, read reader, account arn.Account, 
 
 // entities makes entities of rows of one blueprint, in their order.
 func (v *viewer) entities(b *Blueprint, rows []*row, view View) ([]*Entity, error) {
-	if v.sources == nil {
-		var err error
-		if v.sources, err = readSources(v.read, v.account); err != nil {
-			return nil, err
-		}
+	if err := v.nameSources(rows); err != nil {
+		return nil, err
 	}
 	out := make([]*Entity, len(rows))
 	by := map[string]*Entity{}
@@ -97,6 +94,25 @@ func (v *viewer) entities(b *Blueprint, rows []*row, view View) ([]*Entity, erro
 		}
 	}
 	return out, nil
+}
+
+// nameSources reads the names of the sources of rows that are not known yet.
+func (v *viewer) nameSources(rows []*row) error {
+	var ids []int64
+	for _, r := range rows {
+		if _, known := v.sources[r.source]; !known && r.source != 0 && !slices.Contains(ids, r.source) {
+			ids = append(ids, r.source)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	some, err := readSources(v.read, v.account, ids...)
+	if v.sources == nil {
+		v.sources = map[int64]string{}
+	}
+	maps.Copy(v.sources, some)
+	return err
 }
 
 // effective picks of each place of a relation the first spelling that names something.

@@ -153,7 +153,7 @@ func (g *ingester) image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image
 	in.Owner, in.New = r.ID, isNew
 	facts, known := g.factsOf(i)
 	doc := g.imageDocument(r, i, facts)
-	sum, keep := g.sum(doc, known)
+	sum, keep := g.sum(doc, known && !isNew) // of a new image the next tag makes another document anyway
 	if keep && skip && g.was(in.Resource, sum) {
 		return catalog.Ingested{Unchanged: 1}, nil
 	}
@@ -274,7 +274,7 @@ func (g *ingester) survive(r catalog.Resource, err error) error {
 	switch {
 	case err == nil, errors.Is(err, sqldb.ErrUnavailable), errors.Is(err, sqldb.ErrFull), errors.Is(err, sqldb.ErrFailed):
 		return err
-	case errors.Is(err, catalog.ErrRaced):
+	case errors.Is(err, catalog.ErrRaced) && !g.s.db.SingleProcess(): // one writer races nobody
 		return &registry.Again{}
 	case sqldb.Retryable(err):
 		return err

@@ -66,12 +66,9 @@ func classify(err error) error {
 	return err
 }
 
-// Retryable reports whether an error of a statement means that its transaction is to be
-// run again, which Write does by itself.
-func Retryable(err error) bool { return isRetryable(err) }
-
-// isRetryable reports a transaction that lost a race and may be run again.
-func isRetryable(err error) bool {
+// Retryable reports a transaction that lost a race and may be run again, which Write does
+// by itself.
+func Retryable(err error) bool {
 	var pe *pgconn.PgError
 	if !errors.As(err, &pe) {
 		return false

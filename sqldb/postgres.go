@@ -55,7 +55,7 @@ func (db *DB) onePostgres(ctx context.Context, fn func(*Tx) error, relaxed bool)
 		return err
 	}
 	if err := t.Commit(); err != nil {
-		if isRetryable(err) {
+		if Retryable(err) {
 			return err
 		}
 		// The server may have committed before the answer was lost; nobody may

@@ -365,7 +365,7 @@ func (db *DB) transact(ctx context.Context, fn func(*Tx) error, relaxed bool) er
 	}
 	for try := 0; ; try++ {
 		err := db.onePostgres(ctx, fn, relaxed)
-		if err == nil || !isRetryable(err) {
+		if err == nil || !Retryable(err) {
 			return err
 		}
 		if try == maxRetries {

@@ -1,16 +1,20 @@
 // Package cloudshape writes ECR's resources as CloudFormation's resource types have them,
 // which is how the Cloud Control API and the exporters built on it show them.
 //
-// It turns ECR's own answers into documents; it asks nobody and serves nothing.
+// It turns ECR's own answers into documents, and serves nothing.
 package cloudshape
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/smithy-go"
 )
 
 // Repository is the type of repositories.
@@ -18,6 +22,38 @@ const Repository = "AWS::ECR::Repository"
 
 // Document is a resource's properties.
 type Document = map[string]any
+
+// ECR is what is asked of Amazon ECR's API for a repository's document.
+type ECR interface {
+	ListTagsForResource(context.Context, *ecr.ListTagsForResourceInput, ...func(*ecr.Options)) (*ecr.ListTagsForResourceOutput, error)
+	GetRepositoryPolicy(context.Context, *ecr.GetRepositoryPolicyInput, ...func(*ecr.Options)) (*ecr.GetRepositoryPolicyOutput, error)
+	GetLifecyclePolicy(context.Context, *ecr.GetLifecyclePolicyInput, ...func(*ecr.Options)) (*ecr.GetLifecyclePolicyOutput, error)
+}
+
+// Read is RepositoryOf with the tags, policy and lifecycle that the API has.
+func Read(ctx context.Context, api ECR, r *types.Repository) (Document, error) {
+	tags, err := api.ListTagsForResource(ctx, &ecr.ListTagsForResourceInput{ResourceArn: r.RepositoryArn})
+	if err != nil {
+		return nil, err
+	}
+	policy, lifecycle := "", ""
+	if got, err := api.GetRepositoryPolicy(ctx, &ecr.GetRepositoryPolicyInput{RepositoryName: r.RepositoryName}); err == nil {
+		policy = aws.ToString(got.PolicyText)
+	} else if !is(err, "RepositoryPolicyNotFoundException") {
+		return nil, err
+	}
+	if got, err := api.GetLifecyclePolicy(ctx, &ecr.GetLifecyclePolicyInput{RepositoryName: r.RepositoryName}); err == nil {
+		lifecycle = aws.ToString(got.LifecyclePolicyText)
+	} else if !is(err, "LifecyclePolicyNotFoundException") {
+		return nil, err
+	}
+	return RepositoryOf(r, tags.Tags, policy, lifecycle), nil
+}
+
+func is(err error, code string) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == code
+}
 
 // RepositoryOf is the document of a repository with its tags, and its policy and
 // lifecycle, "" for none. Tags are sorted by key and [] when there are none.

@@ -3,13 +3,11 @@ package controlapi
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
-	"github.com/aws/smithy-go"
 
 	"github.com/berth-registry/berth/aws/cloudshape"
 	"github.com/berth-registry/berth/catalog/imagedoc"
@@ -32,12 +30,6 @@ func (s *Service) table() map[string]kind {
 
 func missing(typeName, id string) error {
 	return fault("ResourceNotFoundException", "Resource of type '%s' with identifier '%s' was not found.", typeName, id)
-}
-
-// is reports whether an error has a code of an API.
-func is(err error, code string) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && api.ErrorCode() == code
 }
 
 // split takes an identifier apart into its key's parts.

@@ -102,23 +102,7 @@ func (s *Service) getRepository(ctx context.Context, id string) (model, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &out.Repositories[0]
-	labels, err := s.ecr.ListTagsForResource(ctx, &ecr.ListTagsForResourceInput{ResourceArn: r.RepositoryArn})
-	if err != nil {
-		return nil, err
-	}
-	policy, lifecycle := "", ""
-	if got, err := s.ecr.GetRepositoryPolicy(ctx, &ecr.GetRepositoryPolicyInput{RepositoryName: &id}); err == nil {
-		policy = aws.ToString(got.PolicyText)
-	} else if !is(err, "RepositoryPolicyNotFoundException") {
-		return nil, err
-	}
-	if got, err := s.ecr.GetLifecyclePolicy(ctx, &ecr.GetLifecyclePolicyInput{RepositoryName: &id}); err == nil {
-		lifecycle = aws.ToString(got.LifecyclePolicyText)
-	} else if !is(err, "LifecyclePolicyNotFoundException") {
-		return nil, err
-	}
-	return cloudshape.RepositoryOf(r, labels.Tags, policy, lifecycle), nil
+	return cloudshape.Read(ctx, s.ecr, &out.Repositories[0])
 }
 
 func (s *Service) createRepository(ctx context.Context, m model) (string, error) {

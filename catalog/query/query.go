@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Limits of a query.
@@ -408,6 +407,3 @@ func (g *Group) Rules(visit func(*Rule)) {
 		}
 	}
 }
-
-// Meta reports whether a property is one of those that every entity has.
-func Meta(property string) bool { return strings.HasPrefix(property, "$") }

@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
 	"github.com/berth-registry/berth/arn"
@@ -155,7 +154,7 @@ func (c *mappingTestCmd) evaluate(e *env, config []byte) ([]mapped, error) {
 
 func mapOne(ctx context.Context, api declare.ECR, r *runner.Runner, repository *types.Repository) mapped {
 	m := mapped{Repository: aws.ToString(repository.RepositoryName), Results: []mapping.Result{}}
-	doc, err := document(ctx, api, repository)
+	doc, err := cloudshape.Read(ctx, api, repository)
 	var text []byte
 	if err == nil {
 		text, err = json.Marshal(doc)
@@ -167,26 +166,6 @@ func mapOne(ctx context.Context, api declare.ECR, r *runner.Runner, repository *
 		m.Error = err.Error()
 	}
 	return m
-}
-
-// document is a repository as the Cloud Control API shows it.
-func document(ctx context.Context, api declare.ECR, r *types.Repository) (cloudshape.Document, error) {
-	tags, err := api.ListTagsForResource(ctx, &ecr.ListTagsForResourceInput{ResourceArn: r.RepositoryArn})
-	if err != nil {
-		return nil, err
-	}
-	policy, lifecycle := "", ""
-	if got, err := api.GetRepositoryPolicy(ctx, &ecr.GetRepositoryPolicyInput{RepositoryName: r.RepositoryName}); err == nil {
-		policy = aws.ToString(got.PolicyText)
-	} else if codeOf(err) != "RepositoryPolicyNotFoundException" {
-		return nil, err
-	}
-	if got, err := api.GetLifecyclePolicy(ctx, &ecr.GetLifecyclePolicyInput{RepositoryName: r.RepositoryName}); err == nil {
-		lifecycle = aws.ToString(got.LifecyclePolicyText)
-	} else if codeOf(err) != "LifecyclePolicyNotFoundException" {
-		return nil, err
-	}
-	return cloudshape.RepositoryOf(r, tags.Tags, policy, lifecycle), nil
 }
 
 func (c *mappingTestCmd) print(e *env, notices []mapping.Notice, list []mapped, other []string) error {
