@@ -235,6 +235,10 @@ func (e *evaluation) outputs(code *gojq.Code, tags bool) ([]any, error) {
 
 var errTooMany = errors.New("it has too many results")
 
+// ErrLate is the text of the notice of an expression that had not ended when its time
+// was up.
+var ErrLate = errors.New("it had not ended when the time for the mapping was up")
+
 func collect(ctx context.Context, code *gojq.Code, in any) ([]any, error) {
 	out := []any{}
 	for it := code.RunWithContext(ctx, in); ; {
@@ -246,6 +250,9 @@ func collect(ctx context.Context, code *gojq.Code, in any) ([]any, error) {
 			var halt *gojq.HaltError
 			if errors.As(err, &halt) && halt.Value() == nil {
 				return out, nil
+			}
+			if ctx.Err() != nil {
+				return nil, ErrLate
 			}
 			return nil, err
 		}
@@ -260,7 +267,7 @@ func collect(ctx context.Context, code *gojq.Code, in any) ([]any, error) {
 // raised or that time ran out.
 func typeError(err error) bool {
 	var raised gojq.ValueError
-	return !errors.As(err, &raised) && !errors.Is(err, errTooMany) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
+	return !errors.As(err, &raised) && !errors.Is(err, errTooMany) && !errors.Is(err, ErrLate)
 }
 
 // tagged is the document with each list of tags as an object; nil when it has none.

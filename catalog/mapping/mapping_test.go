@@ -186,7 +186,7 @@ func TestTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := c.Resources[0].Map(ctx, document(t, `{"Tags":[]}`))
-	if len(got.Entities) != 1 || !strings.Contains(got.Entities[0].Steps[2].Notices[0].Text, "deadline") {
+	if len(got.Entities) != 1 || !strings.Contains(got.Entities[0].Steps[2].Notices[0].Text, mapping.ErrLate.Error()) {
 		t.Errorf("%+v", got)
 	}
 }
