@@ -21,7 +21,7 @@ var kinds = map[string]string{
 	"aws/awsproto": "leaf", "aws/sigv4": "leaf", "internal/digest": "leaf", "internal/vfs": "leaf", "internal/vfs/simfs": "leaf",
 	"registry/manifest": "leaf", "registry/name": "leaf", "declare": "leaf", "declare/config": "leaf", "declare/entry": "leaf", "catalog/mapping": "leaf", "catalog/mapping/runner": "leaf", "aws/cloudshape": "leaf", "registry/lifecycle": "leaf", "identity/policy": "leaf", "internal/strictjson": "leaf", "identity/webtoken": "leaf", "internal/egress": "leaf", "internal/fresh": "leaf", "internal/limit": "leaf", "internal/uid": "leaf", "internal/wildcard": "leaf",
 	"gate": "core", "catalog": "core", "catalog/query": "leaf", "catalog/imagedoc": "leaf", "portapi": "front", "requests": "core", "aws/controlapi": "front", "identity": "core", "registry": "core", "trail": "core", "event": "leaf", "event/pattern": "leaf", "event/input": "leaf", "bus": "core", "logs": "core", "ledger": "core", "function": "core", "function/worker": "leaf", "deploy": "test",
-	"oci": "front", "aws/ecrapi": "front", "aws/iamapi": "front", "aws/stsapi": "front", "aws/trailapi": "front", "aws/eventsapi": "front", "aws/logsapi": "front", "aws/lambdaapi": "front", "aws/lambdaapi/model": "leaf", "berthapi": "front",
+	"oci": "front", "aws/ecrapi": "front", "aws/iamapi": "front", "aws/stsapi": "front", "aws/trailapi": "front", "aws/eventsapi": "front", "aws/logsapi": "front", "aws/lambdaapi": "front", "aws/lambdaapi/model": "leaf", "berthapi": "front", "console": "front",
 	"server": "server", "cmd/berth": "cmd", "bench": "cmd",
 	"blob/blobtest": "test", "sqldb/sqldbtest": "test", "internal/berthtest": "test", "oci/conformance": "test",
 }

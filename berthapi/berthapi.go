@@ -72,7 +72,8 @@ func naming(_, field string) string {
 
 // Operations lists the operations, for tests and documentation.
 func Operations() []string {
-	return []string{"AssumeAccount", "CloseAccount", "CreateAccount", "CreateAccountKey", "DeleteDeclarations", "DescribeImageOrigin", "DescribeRepositoryOrigin", "Explain", "GetCatalogToken", "ListAccounts", "ListDeclarations", "ListDenials", "ListEvents",
+	return []string{"AssumeAccount", "CloseAccount", "CreateAccount", "CreateAccountKey", "CreateConsoleLink", "DeleteDeclarations", "DescribeImageContents", "DescribeImageOrigin",
+		"DescribeRepositoryOrigin", "DescribeUsage", "Explain", "FindImages", "FindRepositories", "GetCatalogToken", "ListAccounts", "ListActivity", "ListDeclarations", "ListDenials", "ListEvents",
 		"PutDeclarations", "ReviewRoles"}
 }
 

@@ -413,11 +413,11 @@ func TestPasswords(t *testing.T) {
 		wantCode(t, "create", err, "")
 		_, err = id.SetPassword(ctx, account, "alice", good, nil, true)
 		wantCode(t, "create again", err, identity.EntityAlreadyExists)
-		if p, err := id.CheckPassword(ctx, account, "alice", good); err != nil || p.ID != u.ID {
+		if p, _, err := id.CheckPassword(ctx, account, "alice", good); err != nil || p.ID != u.ID {
 			t.Errorf("%v %v", p, err)
 		}
 		for _, c := range [][2]string{{"alice", "Correct-Horse-2"}, {"alice", ""}, {"nobody", good}, {"alice", strings.Repeat("x", 1000)}} {
-			_, err := id.CheckPassword(ctx, account, c[0], secret.String(c[1]))
+			_, _, err := id.CheckPassword(ctx, account, c[0], secret.String(c[1]))
 			wantCode(t, "check "+c[0], err, identity.AccessDenied)
 		}
 		var stored string
@@ -426,7 +426,7 @@ func TestPasswords(t *testing.T) {
 		}
 		wantCode(t, "user with a password", id.DeleteEntity(ctx, account, identity.User, "alice"), identity.DeleteConflict)
 		wantCode(t, "take it away", id.DeletePassword(ctx, account, "alice"), "")
-		_, err = id.CheckPassword(ctx, account, "alice", good)
+		_, _, err = id.CheckPassword(ctx, account, "alice", good)
 		wantCode(t, "after that", err, identity.AccessDenied)
 	})
 }

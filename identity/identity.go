@@ -242,6 +242,9 @@ func (id *Identity) Sweep(ctx context.Context) error {
 		if err := touchKeys(tx, used); err != nil {
 			return err
 		}
+		if err := sweepBrowsers(tx, id.now()); err != nil {
+			return err
+		}
 		return sweep(tx, id.now().Add(-sessionsKept), id.now().Add(-denialsKept))
 	})
 }

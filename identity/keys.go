@@ -284,27 +284,28 @@ func (id *Identity) DeletePassword(ctx context.Context, a arn.Account, user stri
 	return err
 }
 
-// CheckPassword returns the principal that a user name and password belong to:
-// AccessDenied. An unknown user costs the same time as a known one.
-func (id *Identity) CheckPassword(ctx context.Context, a arn.Account, user string, password secret.String) (arn.Principal, error) {
+// CheckPassword returns the principal that a user name and password belong to, and whether
+// the password has to be changed before anything else: AccessDenied. An unknown user costs
+// the same time as a known one.
+func (id *Identity) CheckPassword(ctx context.Context, a arn.Account, user string, password secret.String) (p arn.Principal, change bool, err error) {
 	e, err := id.Entity(ctx, a, User, user)
 	if err != nil && CodeOf(err) != NoSuchEntity {
-		return arn.Principal{}, err
+		return arn.Principal{}, false, err
 	}
 	if len(password) > maxPassword {
 		password = ""
 	}
 	if err != nil || e.password == "" {
 		hashPassword(password.Reveal(), make([]byte, 16))
-		return arn.Principal{}, errLogin()
+		return arn.Principal{}, false, errLogin()
 	}
 	if !passwordMatches(e.password, password.Reveal()) {
-		return arn.Principal{}, errLogin()
+		return arn.Principal{}, false, errLogin()
 	}
 	if open, err := id.accountOpen(ctx, a); err != nil || !open {
-		return arn.Principal{}, errors.Join(err, errLogin())
+		return arn.Principal{}, false, errors.Join(err, errLogin())
 	}
-	return userPrincipal(e), nil
+	return userPrincipal(e), e.PasswordReset, nil
 }
 
 func errLogin() error {

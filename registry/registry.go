@@ -106,6 +106,7 @@ type Registry struct {
 	cache   *cache
 	recent  manifest.Recent
 	guards  *fresh.Cache[guardKey, guard]
+	usage   *fresh.Cache[arn.Account, []Usage]
 }
 
 // New makes the plane on a migrated database.
@@ -123,7 +124,8 @@ func New(db *sqldb.DB, blobs *blob.Blobs, master *secret.Master, o Options) *Reg
 	rand.Read(node[:])
 	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, missing: o.Missing, origin: o.Origin, events: o.Events, watcher: o.Watcher, now: o.Now, log: o.Log,
 		node: hex.EncodeToString(node[:]), live: newSessions(), pulls: newPulls(), leases: newLeases(),
-		cache: newCache(db.SingleProcess()), guards: fresh.New[guardKey, guard](guardLife, maxGuards, o.Now)}
+		cache: newCache(db.SingleProcess()), guards: fresh.New[guardKey, guard](guardLife, maxGuards, o.Now),
+		usage: fresh.New[arn.Account, []Usage](usageFor, maxGuards, o.Now)}
 }
 
 // newID makes a positive random id.

@@ -67,7 +67,7 @@ func who(ctx context.Context, id *identity.Identity, p arn.Principal) trail.Who 
 // secrets are the members of requests and answers that nobody may read in a record,
 // and bodies that would only make it long.
 var secrets = map[string]bool{"SecretAccessKey": true, "SessionToken": true, "Password": true, "NewPassword": true, "OldPassword": true,
-	"AuthorizationToken": true, "AccessToken": true, "WebIdentityToken": true, "LayerPartBlob": true, "ZipFile": true, "AuthParameters": true, "Environment": true,
+	"AuthorizationToken": true, "AccessToken": true, "ConsoleCode": true, "WebIdentityToken": true, "LayerPartBlob": true, "ZipFile": true, "AuthParameters": true, "Environment": true,
 	"Payload": true, "LogEvents": true, "Detail": true}
 
 // redact is what records do not hold of a request or its answer.
@@ -120,7 +120,7 @@ func observe(service string, a auditor) func(context.Context, string, any) (cont
 
 // reads tells by its name that an operation changes nothing.
 func reads(op string) bool {
-	for _, verb := range []string{"Get", "List", "Describe", "BatchGet", "BatchCheck", "Lookup", "Explain", "Review", "Filter", "Test", "Validate"} {
+	for _, verb := range []string{"Get", "List", "Describe", "BatchGet", "BatchCheck", "Lookup", "Explain", "Review", "Filter", "Test", "Validate", "Find"} {
 		if strings.HasPrefix(op, verb) {
 			return true
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-registry/berth/berthapi"
 	"github.com/berth-registry/berth/catalog"
 	"github.com/berth-registry/berth/catalog/mapping/runner"
+	"github.com/berth-registry/berth/console"
 	"github.com/berth-registry/berth/function"
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/oci"
@@ -38,7 +39,7 @@ func (s *Server) fronts(master *secret.Master) {
 	}
 	s.port = portapi.New(s.catalog, s.identity, g, f, master, s.log)
 	repositories := ecrapi.New(s.registry, s.identity, g, s.hosts)
-	s.aws = newAWSFront(s.identity, map[string]*awsproto.Service{
+	services := map[string]*awsproto.Service{
 		ecrapi.SigningName:     repositories.Handler(),
 		controlapi.SigningName: controlapi.New(repositories, requests.New(s.db, master, nil), g).Handler(),
 		iamapi.SigningName:     iamapi.New(s.identity, g, warn).Handler(),
@@ -48,7 +49,9 @@ func (s *Server) fronts(master *secret.Master) {
 		eventsapi.SigningName:  eventsapi.New(s.bus, g).Handler(),
 		lambdaapi.SigningName:  lambdaapi.New(s.functions, g, function.DefaultConcurrency).Handler(),
 		logsapi.SigningName:    logsapi.New(s.logs, g).Handler(),
-	}, a, f, s.log)
+	}
+	s.aws = newAWSFront(s.identity, services, a, f, s.log)
+	s.console = console.New(console.Options{API: consoleAPI{services, s.port}, Host: consoleHost{s}, Identity: s.identity, Failures: f, Master: master, Log: s.log})
 }
 
 // openCatalog opens the catalog and what brings the registry into it.

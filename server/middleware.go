@@ -92,6 +92,8 @@ func (s *Server) wrap(w http.ResponseWriter, r *http.Request) {
 		s.aws.ServeHTTP(rec, r)
 	case frontPort:
 		s.port.ServeHTTP(rec, r)
+	case frontConsole:
+		s.console.ServeHTTP(rec, r)
 	default:
 		http.Error(rec, "Berth serves the OCI registry under /v2/, the catalog's API under /v1/ and signed AWS API calls here.", http.StatusNotFound)
 	}

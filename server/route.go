@@ -13,10 +13,11 @@ const (
 	frontOCI
 	frontAWS
 	frontPort
+	frontConsole
 	fronts // how many there are
 )
 
-func (f front) String() string { return [...]string{"none", "oci", "aws", "port"}[f] }
+func (f front) String() string { return [...]string{"none", "oci", "aws", "port", "console"}[f] }
 
 // classify is the whole dispatch of the listener. It looks only at what a request
 // says of itself: the path, a signature, or the header that names an operation.
@@ -30,6 +31,8 @@ func classify(r *http.Request) front {
 		return frontPort
 	case r.URL.Path == "/" && isQuery(r): // may be unsigned: a web identity
 		return frontAWS
+	case r.Header.Get("Authorization") == "":
+		return frontConsole
 	}
 	return frontNone
 }

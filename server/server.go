@@ -27,6 +27,7 @@ import (
 	"github.com/berth-registry/berth/blob/keyring"
 	"github.com/berth-registry/berth/bus"
 	"github.com/berth-registry/berth/catalog"
+	"github.com/berth-registry/berth/console"
 	"github.com/berth-registry/berth/event"
 	"github.com/berth-registry/berth/function"
 	"github.com/berth-registry/berth/function/worker"
@@ -72,6 +73,7 @@ type Server struct {
 	ingest           *ingester
 	calc             *calculator
 	port             *portapi.Service
+	console          *console.Console
 	functions        *function.Functions
 	bus              *bus.Bus
 	box              *worker.Box
@@ -293,6 +295,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 // nothing acknowledged is lost.
 func (s *Server) Run(ctx context.Context) error {
 	main := s.httpServer(s.Handler())
+	main.RegisterOnShutdown(s.console.CloseStreams)
 	servers := []*http.Server{main}
 	failed := make(chan error, 2)
 	serve := func(srv *http.Server, l net.Listener, secure bool) {

@@ -64,10 +64,12 @@ func TestClassify(t *testing.T) {
 		{"PUT", "/v2/a/b/manifests/x", map[string]string{"Authorization": "Basic x"}, frontOCI},
 		{"POST", "/", map[string]string{"Authorization": "AWS4-HMAC-SHA256 Credential=x"}, frontAWS},
 		{"POST", "/", map[string]string{"X-Amz-Target": "AmazonEC2ContainerRegistry_V20150921.ListImages"}, frontAWS},
-		{"GET", "/", nil, frontNone},
-		{"GET", "/v2x/", nil, frontNone},
+		{"GET", "/", nil, frontConsole},
+		{"GET", "/repositories", nil, frontConsole},
+		{"GET", "/repositories", map[string]string{"Authorization": "Basic x"}, frontNone},
+		{"GET", "/v2x/", nil, frontConsole},
 		{"GET", "/v1/entities", nil, frontPort},
-		{"GET", "/v1x", nil, frontNone},
+		{"GET", "/v1x", nil, frontConsole},
 	} {
 		r := httptest.NewRequest(c.method, c.target, nil)
 		for k, v := range c.headers {

@@ -86,12 +86,13 @@ func (t *Trail) segment(list []*row) (*segmentRow, error) {
 	}
 	defer t.deflaters.Put(w)
 	type kind struct{ name, source, user, key, target string }
-	seen, attributes := map[kind]bool{}, map[string]bool{}
+	seen, attributes, activity := map[kind]bool{}, map[string]bool{}, map[activityKey]int64{}
 	for _, x := range list {
 		if _, err := w.Write(append(x.body, '\n')); err != nil {
 			return nil, err
 		}
 		r := x.record
+		activity[r.activity()]++
 		k := kind{r.Name, r.Source, r.Who.ARN, r.Who.AccessKeyID, strings.Join(r.Targets, " ")}
 		if seen[k] { // most are like another one
 			continue
@@ -105,7 +106,7 @@ func (t *Trail) segment(list []*row) (*segmentRow, error) {
 		return nil, err
 	}
 	return &segmentRow{first: keyOf(list[0].record), last: keyOf(list[len(list)-1].record), records: len(list), body: b.Bytes(),
-		attributes: slices.Sorted(maps.Keys(attributes))}, nil
+		attributes: slices.Sorted(maps.Keys(attributes)), activity: activity}, nil
 }
 
 func keyOf(r *Record) key { return key{r.At.UnixMicro(), r.ID} }

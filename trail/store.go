@@ -13,8 +13,8 @@ import (
 )
 
 func insertRecord(tx *sqldb.Tx, r *Record, body []byte) error {
-	_, err := tx.Exec("insert into trail_recent (account, region, at, id, body) values ($1, $2, $3, $4, $5)", r.Place.Account, r.Place.Region, r.At.UnixMicro(), r.ID,
-		string(body))
+	_, err := tx.Exec("insert into trail_recent (account, region, at, id, body, reads) values ($1, $2, $3, $4, $5, $6)", r.Place.Account, r.Place.Region, r.At.UnixMicro(), r.ID,
+		string(body), sqldb.Flag(r.ReadOnly))
 	return err
 }
 
@@ -93,6 +93,7 @@ type segmentRow struct {
 	records     int
 	body        []byte
 	attributes  []string
+	activity    map[activityKey]int64 // how many calls of each kind
 }
 
 // removeRows removes the rows that a segment was made of. It reports false when they
@@ -114,7 +115,7 @@ func insertSegment(tx *sqldb.Tx, p arn.Place, s *segmentRow) error {
 			return err
 		}
 	}
-	return nil
+	return addActivity(tx, p, s)
 }
 
 // indexed is an attribute as the index has it: long ones by their hash.
@@ -157,8 +158,14 @@ func (t *Trail) readOne(ctx context.Context, p arn.Place, at time.Time, id strin
 	return list[0], nil
 }
 
-// forget removes segments that ended before a time, and recent records as old.
+// forget removes segments that ended before a time, and recent records and counts as old.
 func (t *Trail) forget(ctx context.Context, before time.Time) error {
+	if err := t.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
+		_, err := tx.Exec("delete from trail_activity where hour < $1", before.UnixMicro())
+		return err
+	}); err != nil {
+		return err
+	}
 	for {
 		var n int64
 		err := t.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {

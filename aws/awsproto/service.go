@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"strings"
 
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/traits"
@@ -125,6 +126,27 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, body []byte) {
 	if rerr := s.proto.reply(&s.codec, w, name, answer); rerr != nil {
 		s.fail(w, r, name, rerr)
 	}
+}
+
+// Call performs an operation in this process: what Serve does, without a wire. in is the
+// operation's input, a pointer to OpInput; ctx names the caller. It returns the output,
+// or the operation's own error; an operation that is not served is UnknownOperationException.
+func (s *Service) Call(ctx context.Context, in any) (out any, err error) {
+	t := reflect.TypeOf(in)
+	name := strings.TrimSuffix(t.Elem().Name(), "Input")
+	op, ok := s.ops[name]
+	if !ok || op.in != t.Elem() {
+		return nil, &smithy.GenericAPIError{Code: "UnknownOperationException", Message: "The operation " + name + " is not served."}
+	}
+	if s.Observe != nil {
+		inner, done := s.Observe(ctx, name, in)
+		ctx, err = inner, errPanicked
+		defer func() { done(out, err) }()
+	}
+	got := op.fn.Call([]reflect.Value{reflect.ValueOf(ctx), reflect.ValueOf(in)})
+	out = got[0].Interface()
+	err, _ = got[1].Interface().(error)
+	return out, err
 }
 
 var errPanicked = errors.New("the operation panicked")

@@ -399,7 +399,7 @@ func (s *Service) ChangePassword(ctx context.Context, in *iam.ChangePasswordInpu
 		return nil, err
 	}
 	return &iam.ChangePasswordOutput{}, s.do(ctx, "ChangePassword", resource, keys, func(ctx context.Context, a arn.Account) error {
-		if _, err := s.identity.CheckPassword(ctx, a, user, secret.String(aws.ToString(in.OldPassword))); err != nil {
+		if _, _, err := s.identity.CheckPassword(ctx, a, user, secret.String(aws.ToString(in.OldPassword))); err != nil {
 			return err
 		}
 		off := false

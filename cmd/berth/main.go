@@ -71,6 +71,7 @@ type cli struct {
 	Catalog catalogCmd `cmd:"" help:"The software catalog: credentials, entities, what is wrong."`
 	Mapping mappingCmd `cmd:"" help:"How repositories and images become entities of the catalog."`
 	Sync    syncCmd    `cmd:"" help:"Map every repository and image into the catalog again."`
+	Console consoleCmd `cmd:"" help:"Print a link that signs a browser in to the console."`
 	Account accountCmd `cmd:"" help:"Make, list and close accounts."`
 	Explain explainCmd `cmd:"" help:"Tell why a call was denied or allowed, or would be."`
 	Events  eventsCmd  `cmd:"" help:"Show and export the records of API calls."`
