@@ -6,10 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,58 +21,37 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 
 	"github.com/berth-registry/berth/internal/berthtest"
-	"github.com/berth-registry/berth/server"
 )
 
 // The server maps with processes of the real program.
 func TestMain(m *testing.M) { os.Exit(berthtest.Main(m)) }
 
-// site is a server with its console.
+// site is a server with its console: the real program.
 type site struct {
 	t    *testing.T
-	s    *server.Server
+	s    *berthtest.Server
 	data string
 	base string
 	aws  aws.Config
 }
 
-func newSite(t *testing.T, change func(*server.Config)) *site {
+func newSite(t *testing.T, flags ...string) *site {
 	t.Helper()
 	data := filepath.Join(t.TempDir(), "data")
-	cfg := server.Config{Listen: "127.0.0.1:0", Data: data, Account: "000000000000", Region: "us-east-1", Functions: server.FunctionsOff, Version: "test"}
-	if change != nil {
-		change(&cfg)
-	}
-	s, err := server.New(t.Context(), cfg, slog.New(slog.NewJSONHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelError})), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	s := berthtest.Start(t, data, append([]string{"--access-log", "off"}, flags...)...)
 	t.Cleanup(func() {
-		stop()
-		if err := errors.Join(<-done, s.Close()); err != nil {
-			t.Error(err)
+		for line := range strings.Lines(s.Log()) {
+			if strings.Contains(line, `"level":"ERROR"`) {
+				t.Errorf("the server logged: %s", line)
+			}
 		}
 	})
-	keys, err := server.ReadCredentials(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &site{t: t, s: s, data: data, base: s.Endpoint(), aws: aws.Config{Region: "us-east-1", BaseEndpoint: aws.String(s.Endpoint()), RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider(keys.AccessKeyID, keys.Secret.Reveal(), "")}}
-}
-
-// testLog is the server's log: an error in it fails the test.
-type testLog struct{ t *testing.T }
-
-func (l testLog) Write(p []byte) (int, error) {
-	l.t.Errorf("the server logged: %s", p)
-	return len(p), nil
+	return &site{t: t, s: s, data: data, base: s.Endpoint, aws: aws.Config{Region: "us-east-1", BaseEndpoint: aws.String(s.Endpoint), RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(s.Env["AWS_ACCESS_KEY_ID"], s.Env["AWS_SECRET_ACCESS_KEY"], "")}}
 }
 
 // push stores an image with layers of some sizes by ECR's API, and returns its digest.
@@ -210,12 +187,12 @@ func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 	b.started = true
 	if err := chromedp.Do(ctx, steps...); err != nil {
-		b.fail(err)
+		b.failed(err)
 	}
 }
 
-// fail ends the test, with a picture of what there was.
-func (b *browser) fail(err error) {
+// failed ends the test, with a picture of what there was.
+func (b *browser) failed(err error) {
 	b.t.Helper()
 	ctx, stop := context.WithTimeout(b.ctx, 5*time.Second)
 	defer stop()
@@ -235,7 +212,7 @@ func value[T any](b *browser, js string) T {
 	defer stop()
 	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](js, chromedp.EvalAwaitPromise))
 	if err != nil {
-		b.fail(fmt.Errorf("%s: %w", js, err))
+		b.failed(fmt.Errorf("%s: %w", js, err))
 	}
 	return v
 }
@@ -251,7 +228,7 @@ func (b *browser) until(what, js string) {
 			return
 		}
 		if time.Now().After(end) {
-			b.fail(fmt.Errorf("%s: not seen (%v); the page says %.1500q", what, err, value[string](b, "document.body.innerText")))
+			b.failed(fmt.Errorf("%s: not seen (%v); the page says %.1500q", what, err, value[string](b, "document.body.innerText")))
 		}
 	}
 }
@@ -276,8 +253,10 @@ const target = `document.querySelector("[data-target-now]")?.removeAttribute("da
 // fill types into a field, by its label or name.
 func (b *browser) fill(name, text string) {
 	b.t.Helper()
-	b.until("field "+name, fmt.Sprintf(`(() => { const e = %s; if (!e) return false; e.scrollIntoView({block: "center"}); e.value = ""; %s })()`, field(name), target))
-	b.do(chromedp.SendKeys(chromedp.CSS("[data-target-now]"), text))
+	b.until("field "+name, fmt.Sprintf(`(() => { const e = %s; if (!e) return false; e.scrollIntoView({block: "center"}); e.focus(); e.select?.(); return document.activeElement === e })()`, field(name)))
+	if _, err := chromedp.Call(b.ctx, input.InsertText, input.InsertTextParams{Text: text}); err != nil {
+		b.failed(err)
+	}
 }
 
 // set gives a field a long value at once.
@@ -296,7 +275,7 @@ func field(name string) string {
 func (b *browser) press(text string) {
 	b.t.Helper()
 	q := quote(text)
-	find := `((n) => { const open = document.querySelector("dialog[open]") ?? document; return [...open.querySelectorAll("button, a, summary, label")].filter(e => e.checkVisibility()).find(e => e.innerText.trim() === n || e.getAttribute("aria-label") === n) })(` + q + ")"
+	find := `((n) => { const open = document.querySelector("dialog[open]"); const all = "button, a, summary, label"; return [...(open ?? document).querySelectorAll("main " + all.replaceAll(", ", ", main ")), ...(open ? [] : document.querySelectorAll(all))].filter(e => e.checkVisibility()).find(e => (e.innerText ?? e.textContent).trim() === n || e.getAttribute("aria-label") === n) })(` + q + ")"
 	b.until("button "+text, `(() => { if (document.readyState !== "complete") return false; const e = `+find+`; if (!e) return false; e.scrollIntoView({block: "center"}); `+target+` })()`)
 	b.do(chromedp.Click(chromedp.CSS("[data-target-now]")))
 }
@@ -322,13 +301,13 @@ func (b *browser) look(name string) {
 		time.Sleep(50 * time.Millisecond) // for transitions of colour
 		png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 		if err != nil {
-			b.fail(err)
+			b.failed(err)
 		}
 		if err := os.WriteFile(filepath.Join(b.shots, name+"-"+s.name+".png"), png, 0o600); err != nil {
 			b.t.Fatal(err)
 		}
 		if wide := value[int](b, "document.documentElement.scrollWidth"); wide > int(s.width) {
-			b.t.Errorf("%s is %d wide on a screen of %d", name, wide, s.width)
+			b.t.Errorf("%s is %d wide on a screen of %d: %s", name, wide, s.width, value[[]string](b, `[...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > innerWidth && !e.closest(".scroll, .tabs, pre")).map(e => e.outerHTML.slice(0, 120))`))
 		}
 		b.axe(name + " " + s.name)
 	}
@@ -339,7 +318,7 @@ func (b *browser) look(name string) {
 func (b *browser) colorScheme(scheme string) {
 	b.t.Helper()
 	if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}); err != nil {
-		b.fail(err)
+		b.failed(err)
 	}
 }
 
@@ -359,7 +338,7 @@ func (b *browser) axe(name string) {
 	defer stop()
 	if !value[bool](b, "!!window.axe") {
 		if _, err := chromedp.Run(ctx, chromedp.Evaluate[chromedp.Void](string(text)+"; null")); err != nil {
-			b.fail(err)
+			b.failed(err)
 		}
 	}
 	found := value[[]string](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}).then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.html.slice(0, 200) + " — " + n.failureSummary)))`)

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -161,6 +162,8 @@ type row struct {
 	Cells []cell
 }
 
+var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
 // cell is a value as it is shown.
 type cell struct {
 	Text  string
@@ -168,7 +171,10 @@ type cell struct {
 	Color string // of a chip
 	Time  any
 	Links []link
-	Code  bool
+	Chips []string
+	// Digest says that the text is one, which is shown short.
+	Digest bool
+	Code   bool
 }
 
 type link struct{ Text, To string }
@@ -384,9 +390,13 @@ func valueCell(v any, p *property) cell {
 		case p != nil && len(p.Enum) > 0:
 			return cell{Text: x, Color: cmp.Or(p.EnumColors[x], "lightGray")}
 		}
-		return cell{Text: x}
+		return cell{Text: x, Digest: digestForm.MatchString(x)}
 	case bool:
 		return cell{Text: map[bool]string{true: "yes", false: "no"}[x]}
+	case []any:
+		if list := names(x); len(list) == len(x) {
+			return cell{Chips: list}
+		}
 	case float64:
 		return cell{Text: strings.TrimSuffix(fmt.Sprintf("%.2f", x), ".00")}
 	}

@@ -274,7 +274,8 @@ func zipped(runtime, handler, code string) ([]byte, error) {
 	if _, err := w.Write([]byte(strings.ReplaceAll(code, "\r\n", "\n"))); err != nil {
 		return nil, err
 	}
-	return b.Bytes(), z.Close()
+	err = z.Close()
+	return b.Bytes(), err
 }
 
 // invoked shows a function's page with what the call answered.

@@ -56,6 +56,9 @@ func (c *Console) explain(q *request) (*page, error) {
 		var out struct{ Explanation *explanation }
 		err := c.api.Berth(q.ctx, "Explain", in, &out)
 		b.Part, b.Answer = c.part(q, err), out.Explanation
+		if isDenied(err) && b.Request != "" { // a further explanation would not be shown either
+			b.Part = &part{Text: "You may not read explanations. Who keeps this account can: berth explain " + b.Request + " tells why, and what would allow it."}
+		}
 	}
 	b.Denials = c.denials(q, 20)
 	return &page{Title: "Explain", Section: "explain", view: "explain", Body: b}, nil

@@ -48,7 +48,7 @@ func (p *picture) link(from, to, text string) {
 
 // draw makes the picture: columns beside each other, arrows between.
 func (p *picture) draw(label string) template.HTML {
-	const width, height, gapX, gapY, pad = 190, 46, 110, 18, 14
+	const width, height, gapX, gapY, pad, bulge = 190, 46, 120, 18, 14, 60
 	columns := map[int][]*node{}
 	for _, id := range p.order {
 		n := p.nodes[id]
@@ -70,32 +70,34 @@ func (p *picture) draw(label string) template.HTML {
 		}
 	}
 	w, h := 2*pad+len(layers)*(width+gapX)-gapX, 2*pad+total
+	for _, e := range p.edges {
+		if p.nodes[e.from].layer == layers[len(layers)-1] && p.nodes[e.to].layer == layers[len(layers)-1] { // it bends out to the right
+			w += bulge
+			break
+		}
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg class="graph" width="%d" height="%d" viewBox="0 0 %d %d" role="group" aria-label="%s">`, w, h, w, h, html.EscapeString(label))
 	for _, e := range p.edges {
 		from, to := at[e.from], at[e.to]
 		x1, y1, x2, y2 := from.x+width, from.y+height/2, to.x, to.y+height/2
-		bend := (x2 - x1) / 2
-		if to.x <= from.x { // back, or within the column
-			x1, x2 = from.x+width, to.x+width
-			bend = 46
-			if to.x < from.x {
-				x1, x2, bend = from.x, to.x+width, -(from.x-to.x-width)/2
-			}
+		tip, anchor, tx := -6, "end", -10
+		out, in := (x2-x1)/2, -(x2-x1)/2
+		switch {
+		case e.from == e.to:
+			y1, x2, y2, out, in = y1-10, x1, y1+10, bulge/2, bulge/2
+			tip, anchor, tx = 6, "start", 12
+		case to.x == from.x: // within the column
+			x2, out, in = x1, bulge, bulge
+			tip, anchor, tx = 6, "start", 12
+		case to.x < from.x:
+			x1, x2 = from.x, to.x+width
+			out, in = (x2-x1)/2, -(x2-x1)/2
+			tip, anchor, tx = 6, "start", 10
 		}
-		dx := bend
-		c2 := x2 - bend
-		if to.x == from.x {
-			c2 = x2 + bend
-		}
-		fmt.Fprintf(&b, `<path d="M%d %d C%d %d %d %d %d %d"/>`, x1, y1, x1+dx, y1, c2, y2, x2, y2)
-		side := 6
-		if to.x > from.x {
-			side = -6
-		}
-		fmt.Fprintf(&b, `<path class="tip" d="M%d %d l%d -4 v8 z"/>`, x2, y2, side)
-		if e.text != "" {
-			fmt.Fprintf(&b, `<text class="kind" text-anchor="middle" x="%d" y="%d">%s</text>`, (x1+x2)/2, (y1+y2)/2-4, html.EscapeString(cut(e.text, 16)))
+		fmt.Fprintf(&b, `<path d="M%d %d C%d %d %d %d %d %d"/><path class="tip" d="M%d %d l%d -4 v8 z"/>`, x1, y1, x1+out, y1, x2+in, y2, x2, y2, x2, y2, tip)
+		if e.text != "" { // by the arrow's tip, where those of one relation agree
+			fmt.Fprintf(&b, `<text class="kind" text-anchor="%s" x="%d" y="%d">%s</text>`, anchor, x2+tx, y2-5, html.EscapeString(cut(e.text, 16)))
 		}
 	}
 	for _, id := range p.order {
@@ -105,7 +107,7 @@ func (p *picture) draw(label string) template.HTML {
 			fmt.Fprintf(&b, `<a href="%s">`, html.EscapeString(n.to))
 		}
 		fmt.Fprintf(&b, `<title>%s</title><rect x="%d" y="%d" width="%d" height="%d" rx="8"/>`, html.EscapeString(n.kind+" "+n.text), s.x, s.y, width, height)
-		fmt.Fprintf(&b, `<text class="kind" x="%d" y="%d">%s</text><text x="%d" y="%d">%s</text>`, s.x+12, s.y+17, html.EscapeString(cut(n.kind, 26)), s.x+12, s.y+34, html.EscapeString(cut(n.text, 24)))
+		fmt.Fprintf(&b, `<text class="kind" x="%d" y="%d">%s</text><text x="%d" y="%d">%s</text>`, s.x+12, s.y+17, html.EscapeString(cut(n.kind, 26)), s.x+12, s.y+34, html.EscapeString(cut(n.text, 22)))
 		if n.to != "" {
 			b.WriteString("</a>")
 		}

@@ -13,7 +13,7 @@ func second[T any](_ T, err error) error { return err }
 
 // TestPages opens every page with something on it, in light and dark, wide and narrow.
 func TestPages(t *testing.T) {
-	s := newSite(t, nil)
+	s := newSite(t)
 	s.repository("team/app")
 	s.repository("team/empty")
 	config := map[string]any{"architecture": "amd64", "os": "linux", "created": "2026-10-01T10:00:00Z", "config": map[string]any{"Labels": map[string]string{"org.opencontainers.image.source": "https://example.com/app"}, "Cmd": []string{"/app"}},

@@ -290,7 +290,7 @@ type navItem struct{ Section, Text, To, Icon string }
 // navigation is the way through the console.
 var navigation = []navGroup{
 	{"", []navItem{{"overview", "Overview", "/", "home"}}},
-	{"Registry", []navItem{{"repositories", "Repositories", "/repositories", "box"}, {"templates", "Templates", "/templates", "layers"}, {"pushes", "Pushes that create", "/pushes", "arrow"}}},
+	{"Registry", []navItem{{"repositories", "Repositories", "/repositories", "box"}, {"templates", "Templates", "/templates", "layers"}, {"pushes", "Pushes", "/pushes", "arrow"}}},
 	{"Catalog", []navItem{{"catalog", "Entities", "/catalog", "grid"}, {"builder", "Builder", "/builder", "graph"}, {"mapping", "Mapping", "/mapping", "map"}}},
 	{"Events", []navItem{{"rules", "Rules", "/rules", "flow"}, {"functions", "Functions", "/functions", "bolt"}, {"logs", "Logs", "/logs", "log"}}},
 	{"Access", []navItem{{"users", "Users", "/users", "user"}, {"groups", "Groups", "/groups", "users"}, {"roles", "Roles", "/roles", "shield"}, {"policies", "Policies", "/policies", "key"},

@@ -1,0 +1,208 @@
+package console_test
+
+import (
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+)
+
+// TestActions does what the guides leave out, each by its form.
+func TestActions(t *testing.T) {
+	s := newSite(t)
+	s.repository("team/app")
+	s.push("team/app", "1.0", map[string]any{"architecture": "amd64", "os": "linux"}, 1000)
+	b := s.signedIn()
+	for _, story := range []struct {
+		name string
+		do   func()
+	}{
+		{"template", func() {
+			b.open("/templates")
+			b.press("Create a template")
+			b.fill("Prefix", "made")
+			b.set("mutability", "IMMUTABLE")
+			b.press("Add a tag")
+			b.fill("Key", "owner")
+			b.fill("Value", "platform")
+			b.press("Create")
+			b.see("The template for made was made.")
+			s.made("made/by-push")
+			b.press("made")
+			b.see("Template made")
+			b.fill("Description", "for the team")
+			b.press("Save")
+			b.see("The template for made was changed.")
+			b.see("for the team")
+			b.open("/repositories/us-east-1/made/by-push?tab=settings")
+			b.see("platform")
+			b.open("/templates/us-east-1?prefix=made")
+			b.press("Delete")
+			b.see("The template for made was deleted.")
+		}},
+		{"policies of a repository", func() {
+			b.open("/repositories/us-east-1/team/app?tab=permissions")
+			b.set("policy", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"ecr:NoSuch","Resource":1}]}`)
+			b.press("Set the policy")
+			b.until("the problem", `document.querySelector("[role=alert]") !== null`)
+			b.until("what was typed", `document.querySelector("#policy").value.includes("NoSuch")`)
+			b.set("policy", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"ecr:BatchGetImage"}]}`)
+			b.press("Set the policy")
+			b.see("The repository policy was set.")
+			b.press("Delete it")
+			b.see("The repository policy was deleted.")
+			b.press("Lifecycle")
+			b.set("policy", `{"rules":[{"rulePriority":1,"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":20},"action":{"type":"expire"}}]}`)
+			b.press("Set the policy")
+			b.see("The lifecycle policy was set.")
+			b.press("Delete it")
+			b.see("The lifecycle policy was deleted.")
+		}},
+		{"settings", func() {
+			b.open("/repositories/us-east-1/team/app?tab=settings")
+			b.press("Immutable")
+			b.fill("Except tags like", "dev-*")
+			b.until("the command follows", `[...document.querySelectorAll("pre[data-cli] code")].some(c => c.textContent.includes("--image-tag-mutability IMMUTABLE"))`)
+			value[bool](b, `document.querySelector("#filters").form.requestSubmit() || true`)
+			b.see("The rule for tags was changed.")
+			b.until("the filter is there", `document.querySelector("#filters").value === "dev-*"`)
+		}},
+		{"tags and images", func() {
+			b.open("/images/us-east-1/team/app?ref=1.0")
+			b.press("Add a tag")
+			b.fill("Tag", "dev-1")
+			b.press("Add it")
+			b.see("The tag dev-1 stands for this image now.")
+			b.press("Delete…")
+			b.see("It goes with its tags: 1.0, dev-1.")
+			b.press("Delete")
+			b.see("was deleted.")
+			b.see("No images yet")
+		}},
+		{"groups and policies", func() {
+			b.open("/policies")
+			b.fill("Name", "pushers")
+			b.press("Create")
+			b.see("The policy pushers was created.")
+			b.press("pushers")
+			b.set("document", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*"}]}`)
+			b.press("Save as a new version")
+			b.see("v2 counts")
+			b.press("Let v1 count")
+			b.see("v1 counts now.")
+			b.press("Delete v2")
+			b.see("v2 was deleted.")
+			b.open("/groups")
+			b.fill("Name", "developers")
+			b.press("Create")
+			b.see("The group developers was created.")
+			b.fill("attach", "arn:aws:iam::000000000000:policy/pushers")
+			b.press("Attach")
+			b.see("The policy was attached.")
+			b.open("/users")
+			b.fill("Name", "bob")
+			b.press("Create")
+			b.see("In none.")
+			b.press("Add")
+			b.see("bob is a member of developers.")
+			b.press("Make an access key")
+			b.press("I have put it away")
+			key := value[string](b, `document.querySelector("#keys th[scope=row]").innerText.trim()`)
+			b.press("Deactivate " + key)
+			b.see("is Inactive now.")
+			b.press("Delete " + key)
+			b.see("The access key " + key + " was deleted.")
+			b.press("Delete")
+			b.until("why not", `document.querySelector("[role=alert]") !== null`) // it is in a group
+			b.press("Leave developers")
+			b.see("no member of developers any more")
+			b.press("Delete")
+			b.see("The user bob was deleted.")
+		}},
+		{"accounts", func() {
+			b.open("/accounts")
+			b.fill("id", "111122223333")
+			b.fill("name", "other")
+			b.press("Make it")
+			b.see("The account was made")
+			b.press("I have put it away")
+			b.press("Switch to 111122223333")
+			b.see("Account 111122223333")
+			b.open("/repositories")
+			b.see("No repositories yet")
+			b.open("/repositories/us-east-1/team/app")
+			b.see("It is not there")
+			b.press("You: root of 111122223333")
+			b.press("Sign out")
+			b.see("Sign in")
+			b.open(s.link()[len(s.base):])
+			b.press("Sign in with this link")
+			b.see("Account 000000000000")
+			b.open("/accounts")
+			b.fill("close-id", "111122223333")
+			b.fill("close-confirm", "111122223333")
+			b.press("Close it")
+			b.see("The account 111122223333 was closed")
+		}},
+		{"catalog", func() {
+			b.open("/builder")
+			b.fill("title", "Queue")
+			b.press("Create")
+			b.see("The blueprint Queue was made.")
+			b.press("Queue")
+			b.fill("p-title", "Depth")
+			b.set("p-type", "number")
+			b.press("Add it")
+			b.see("The property Depth was added.")
+			b.press("Entities")
+			b.press("Create")
+			b.fill("identifier", "q1")
+			b.fill("properties", `{"depth":"many"}`)
+			b.press("Create it")
+			b.until("the problem", `document.querySelector("dialog[open]") !== null && document.querySelector("[role=alert]") !== null`)
+			b.fill("properties", `{"depth":7}`)
+			b.press("Create it")
+			b.see("q1 was made.")
+			b.press("Depth")
+			b.until("sorted", `document.querySelector("th[aria-sort=ascending]") !== null`)
+			b.press("q1")
+			b.press("Edit")
+			b.set("document", `{"identifier":"q1","title":"First queue","properties":{"depth":8}}`)
+			b.press("Save")
+			b.see("First queue")
+			b.press("Changes")
+			b.see("UPDATE")
+			b.press("Delete…")
+			b.press("Delete")
+			b.see("q1 was deleted.")
+			b.open("/builder/queue")
+			b.press("Remove Depth")
+			b.see("The property was removed.")
+			b.press("Delete")
+			b.see("The blueprint was deleted.")
+		}},
+		{"what is live", func() {
+			b.open("/repositories")
+			b.see("made/by-push")
+			if _, err := ecr.NewFromConfig(s.aws).CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: ptr("appears/by-itself")}); err != nil {
+				t.Fatal(err)
+			}
+			b.see("appears/by-itself")
+		}},
+		{"theme and keyboard", func() {
+			b.open("/")
+			b.press("Light or dark")
+			b.until("dark", `document.documentElement.dataset.theme === "dark"`)
+			b.open("/repositories")
+			b.until("still dark", `document.documentElement.dataset.theme === "dark"`)
+			value[bool](b, `document.body.dispatchEvent(new KeyboardEvent("keydown", {key: "/", bubbles: true})) || true`)
+			b.until("the search has the focus", `document.activeElement.type === "search"`)
+		}},
+	} {
+		t.Run(story.name, func(t *testing.T) {
+			b.t, s.t = t, t
+			story.do()
+		})
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
