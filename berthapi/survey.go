@@ -247,7 +247,6 @@ func (s *Service) CreateConsoleLink(ctx context.Context, _ *CreateConsoleLinkInp
 	})
 }
 
-
 // FindImagesInput asks for images of a repository by a part of a tag or of the digest.
 type FindImagesInput struct {
 	RepositoryName *string

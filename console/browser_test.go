@@ -136,7 +136,7 @@ type browser struct {
 }
 
 // chromium starts one for a test. In CI its absence is a failure.
-func (s *site) chromium() *browser {
+func (s *site) chromium(more ...chromedp.ExecAllocatorOption) *browser {
 	s.t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -145,8 +145,9 @@ func (s *site) chromium() *browser {
 		}
 		s.t.Fatal(err)
 	}
-	alloc, stopAll := chromedp.NewExecAllocator(context.WithoutCancel(s.t.Context()), chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Headless, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
+	options := append(more, chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Headless, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
 		chromedp.DisableGPU, chromedp.WindowSize(1280, 900), chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("hide-scrollbars", true), chromedp.UserDataDir(s.t.TempDir()))
+	alloc, stopAll := chromedp.NewExecAllocator(context.WithoutCancel(s.t.Context()), options...)
 	ctx, stop := chromedp.NewContext(alloc)
 	s.t.Cleanup(func() { stop(); stopAll() })
 	b := &browser{site: s, ctx: ctx, shots: s.t.ArtifactDir()}

@@ -29,7 +29,7 @@ import (
 // web identity: the account must have the provider, and the role's trust policy decides.
 type OIDC struct {
 	Name     string // on the button
-	Issuer   string // address, begins with https:// or, of this machine, http://
+	Issuer   string // address, https://…
 	ClientID string
 	Secret   secret.String // "" for public clients
 	Role     string        // ARN
@@ -114,6 +114,10 @@ func randomText() string {
 func (c *Console) signInElsewhere(w http.ResponseWriter, r *http.Request) {
 	if c.oidc == nil {
 		c.nowhere(w, r)
+		return
+	}
+	if own, err := url.Parse(c.host.URL()); err == nil && !strings.EqualFold(own.Host, r.Host) { // where the provider will send the browser back to
+		http.Redirect(w, r, c.host.URL()+query("/signin/sso", "to", local(r.FormValue("to"))), http.StatusSeeOther)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), ssoTimeout)

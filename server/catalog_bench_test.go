@@ -100,6 +100,7 @@ func BenchmarkCatalogAtScale(b *testing.B) {
 	timed("search: images by revision", find("ecr_image", `{"combinator":"and","rules":[{"property":"revision","operator":"=","value":"r5"}]}`, 200, 200))
 	timed("search: what nothing is indexed for, over all images", find("ecr_image", `{"combinator":"and","rules":[{"property":"tags","operator":"contains","value":"none"}]}`, 200, 0))
 	timed("page: 200 images", find("ecr_image", `{"combinator":"and","rules":[]}`, 200, 200))
+	benchConsole(b, s)
 	timed("tagging a repository, with its link", func() error {
 		heard := registry.New(s.db, blob.New(s.store, blob.Options{}), secret.NewMaster(make([]byte, 32)), registry.Options{Watcher: s.ingest, Events: s.outbox})
 		return heard.TagResource(b.Context(), here, "team/repo-17", map[string]string{"port-service-3": ""})

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,9 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/console"
+	"github.com/berth-registry/berth/internal/egress"
+	"github.com/berth-registry/berth/secret"
 )
 
 // Config is everything a server is told. Only this package reads it; the planes
@@ -50,8 +54,58 @@ type Config struct {
 	// none. ConfigInterval is how often it looks at what is there; 0 is 30 seconds.
 	ConfigDir      string
 	ConfigInterval time.Duration
+	// SSO is single sign-on to the console, nil for none.
+	SSO *SSO
 	// Version is shown by the health endpoint and in the server's runtime file.
 	Version string
+}
+
+// SSO is an OpenID Connect provider whose users sign in to the console as sessions of a
+// role. The role's account must have the provider, and its trust policy decides.
+type SSO struct {
+	Name       string // on the button, "" for the issuer's host
+	Issuer     string // address, https://…
+	ClientID   string
+	SecretFile string // "" for public clients
+	Role       string // ARN
+	Session    time.Duration
+}
+
+func (s *SSO) check() error {
+	u, err := url.Parse(s.Issuer)
+	role, rerr := arn.Parse(s.Role)
+	switch {
+	case err != nil || u.Scheme != "https" || u.Host == "":
+		return fmt.Errorf("--sso-issuer %q: want an address that begins with https://", s.Issuer)
+	case s.ClientID == "":
+		return errors.New("--sso-client-id: say under which id the provider knows this console")
+	case rerr != nil || role.Service != "iam" || !strings.HasPrefix(role.Resource, "role/"):
+		return fmt.Errorf("--sso-role %q: want the ARN of a role, such as arn:aws:iam::000000000000:role/console", s.Role)
+	case s.Session != 0 && (s.Session < 15*time.Minute || s.Session > 12*time.Hour):
+		return errors.New("--sso-session: want 15m to 12h, and no more than the role's MaxSessionDuration")
+	}
+	return nil
+}
+
+// client makes what signs people in with it.
+func (s *SSO) client() (*console.OIDC, error) {
+	u, err := url.Parse(s.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	host := u.Host
+	if u.Port() == "" {
+		host += ":443"
+	}
+	o := &console.OIDC{Name: cmp.Or(s.Name, u.Hostname()), Issuer: s.Issuer, ClientID: s.ClientID, Role: s.Role, Session: s.Session, HTTP: egress.New(egress.Options{Trusted: []string{host}})}
+	if s.SecretFile != "" {
+		b, err := os.ReadFile(s.SecretFile)
+		if err != nil {
+			return nil, fmt.Errorf("--sso-client-secret-file: %w", err)
+		}
+		o.Secret = secret.String(strings.TrimSpace(string(b)))
+	}
+	return o, nil
 }
 
 // How functions run.
@@ -81,6 +135,11 @@ func (c *Config) check() error {
 		return errors.New("--tls-cert and --tls-key go together")
 	case c.TLSAuto && c.TLSCert != "":
 		return errors.New("--tls auto makes its own certificate; leave out --tls-cert and --tls-key")
+	}
+	if c.SSO != nil {
+		if err := c.SSO.check(); err != nil {
+			return err
+		}
 	}
 	for _, h := range c.WebhookHosts {
 		if _, _, err := net.SplitHostPort(h); err != nil {

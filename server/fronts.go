@@ -25,7 +25,7 @@ import (
 )
 
 // fronts joins the planes with the front ends.
-func (s *Server) fronts(master *secret.Master) {
+func (s *Server) fronts(master *secret.Master) error {
 	a := auditor{s.trail, s.log}
 	g := gate.New(s.identity, a)
 	f := newFailures()
@@ -51,7 +51,15 @@ func (s *Server) fronts(master *secret.Master) {
 		logsapi.SigningName:    logsapi.New(s.logs, g).Handler(),
 	}
 	s.aws = newAWSFront(s.identity, services, a, f, s.log)
-	s.console = console.New(console.Options{API: consoleAPI{services, s.port}, Host: consoleHost{s}, Identity: s.identity, Failures: f, Master: master, Log: s.log})
+	o := console.Options{API: consoleAPI{services, s.port}, Host: consoleHost{s}, Identity: s.identity, Failures: f, Master: master, Log: s.log}
+	if s.cfg.SSO != nil {
+		var err error
+		if o.OIDC, err = s.cfg.SSO.client(); err != nil {
+			return err
+		}
+	}
+	s.console = console.New(o)
+	return nil
 }
 
 // openCatalog opens the catalog and what brings the registry into it.

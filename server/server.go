@@ -150,8 +150,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.openEvents(ctx, master); err != nil {
 		return err
 	}
-	s.fronts(master)
-	return nil
+	return s.fronts(master)
 }
 
 // manifest finds a manifest that a record refers to.

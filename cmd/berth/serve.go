@@ -37,6 +37,12 @@ type serveCmd struct {
 	TrailRetention time.Duration `default:"2160h" help:"How long records of API calls are kept (${default})."`
 	ConfigDir      string        `type:"path" placeholder:"DIR" help:"Files that declare repositories, as berth apply reads them; the server keeps them true."`
 	ConfigInterval time.Duration `default:"30s" help:"How often it looks whether they are (${default}); changes of the files count within seconds."`
+	SSOIssuer      string        `name:"sso-issuer" placeholder:"URL" help:"OpenID Connect provider that signs people in to the console."`
+	SSOClientID    string        `name:"sso-client-id" placeholder:"ID" help:"What the provider calls the console."`
+	SSOSecretFile  string        `name:"sso-client-secret-file" type:"path" placeholder:"FILE" help:"File with the client's secret, for providers that want one."`
+	SSORole        string        `name:"sso-role" placeholder:"ARN" help:"The role that those who sign in act as; its trust policy decides who may."`
+	SSOName        string        `name:"sso-name" placeholder:"TEXT" help:"What the button says (default: the provider's host)."`
+	SSOSession     time.Duration `name:"sso-session" placeholder:"TIME" help:"How long such a session lasts (default: an hour), within the role's limit."`
 	LogLevel       string        `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
 	AccessLog      string        `default:"-" placeholder:"FILE" help:"Where the access log goes: - for standard error, off, or a file."`
 }
@@ -67,6 +73,9 @@ func (c *serveCmd) Run(e *env) error {
 	cfg := server.Config{Listen: c.Listen, Admin: c.Admin, Data: c.Data, DB: c.DB, MasterKey: c.MasterKey, Account: arn.Account(c.Account),
 		Region: arn.Region(c.Region), Advertise: c.Advertise, Domains: c.Domain, Aliases: c.HostAlias, TLSCert: c.TLSCert, TLSKey: c.TLSKey,
 		TLSAuto: c.TLS == "auto", KMSKeys: c.KMSKey, OIDCKeys: c.OIDCJWKS, Functions: c.Functions, WebhookHosts: c.WebhookHost, HoldTime: c.HoldTime, Retention: c.TrailRetention, ConfigDir: c.ConfigDir, ConfigInterval: c.ConfigInterval, Version: versionText()}
+	if c.SSOIssuer != "" {
+		cfg.SSO = &server.SSO{Name: c.SSOName, Issuer: c.SSOIssuer, ClientID: c.SSOClientID, SecretFile: c.SSOSecretFile, Role: c.SSORole, Session: c.SSOSession}
+	}
 	if c.Admin == "none" {
 		cfg.Admin = ""
 	}
