@@ -142,7 +142,7 @@ var sqlText = regexp.MustCompile(`(?i)^\s*(select|insert into|update|delete from
 func TestSQLStaysInStores(t *testing.T) {
 	owned := regexp.MustCompile(`(?i)\b(from|into|update|join)\s+(repositories|images|tags|layers|image_refs|templates|registry_settings|` +
 		`entities|inline_policies|managed_policies|policy_versions|attachments|memberships|oidc_providers|event_buses|event_rules|event_targets|event_resources|archived_events|` +
-		`push_holds|functions|function_versions|function_aliases|function_event_configs|function_code|function_runs|log_groups|log_streams|log_events|trail_recent|trail_segments|trail_attributes|declarations|catalog_[a-z]+|control_requests)\b`)
+		`push_holds|functions|function_versions|function_aliases|function_event_configs|function_code|function_runs|log_groups|log_streams|log_events|trail_recent|trail_segments|trail_attributes|trail_activity|declarations|catalog_[a-z]+|control_requests)\b`)
 	listed := []string{"leftovers", "gone", "anyDue", "txDue", "accounts", "allRules", "allArchives", "dueRules", "runningReplays", "Sweep", "forget", // background work over all accounts
 		"findID"} // policies name users and roles of other accounts; it tells their names only
 	each(t, func(p pkg, name string, file *ast.File) {

@@ -78,9 +78,13 @@ func Operations() []string {
 }
 
 func (s *Service) do(ctx context.Context, service, op, resource string, readOnly bool, act func(context.Context) error) error {
+	return s.doAll(ctx, service, op, []string{resource}, readOnly, act)
+}
+
+// doAll is do for a call on several resources, all of which have to be allowed.
+func (s *Service) doAll(ctx context.Context, service, op string, resources []string, readOnly bool, act func(context.Context) error) error {
 	caller := gate.CallerFrom(ctx)
-	c := gate.Call{Principal: caller.Principal, Service: service, Action: op, Place: caller.Place(),
-		Resources: []string{resource}, ReadOnly: readOnly}
+	c := gate.Call{Principal: caller.Principal, Service: service, Action: op, Place: caller.Place(), Resources: resources, ReadOnly: readOnly}
 	return exception(s.gate.Do(ctx, c, act))
 }
 

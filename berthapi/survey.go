@@ -31,7 +31,11 @@ type DescribeUsageOutput struct{ Regions []Usage }
 // may ask.
 func (s *Service) DescribeUsage(ctx context.Context, _ *DescribeUsageInput, _ ...options) (*DescribeUsageOutput, error) {
 	out := &DescribeUsageOutput{Regions: []Usage{}}
-	return out, s.do(ctx, "ecr", "DescribeRepositories", everyRepository(ctx, ""), true, func(ctx context.Context) error {
+	every, err := s.everyRepository(ctx, "")
+	if err != nil {
+		return nil, exception(err)
+	}
+	return out, s.doAll(ctx, "ecr", "DescribeRepositories", every, true, func(ctx context.Context) error {
 		list, err := s.registry.Usage(ctx, gate.CallerFrom(ctx).Principal.Account)
 		for _, u := range list {
 			out.Regions = append(out.Regions, Usage{string(u.Region), u.Repositories, u.Images, u.Bytes})
@@ -40,13 +44,24 @@ func (s *Service) DescribeUsage(ctx context.Context, _ *DescribeUsageInput, _ ..
 	})
 }
 
-// everyRepository is the ARN of all repositories of the caller's account, in a region or,
-// with "", in all.
-func everyRepository(ctx context.Context, region arn.Region) string {
-	if region == "" {
-		region = "*"
+// everyRepository are the ARNs of all repositories of the caller's account, in a region or,
+// with "", in the caller's and all others where there are some.
+func (s *Service) everyRepository(ctx context.Context, region arn.Region) ([]string, error) {
+	p := gate.CallerFrom(ctx).Place()
+	if region != "" {
+		return []string{arn.Repository(arn.Place{Account: p.Account, Region: region}, "*").String()}, nil
 	}
-	return arn.Repository(arn.Place{Account: gate.CallerFrom(ctx).Principal.Account, Region: region}, "*").String()
+	regions, err := s.registry.Regions(ctx, p.Account)
+	if err != nil {
+		return nil, err
+	}
+	out := []string{arn.Repository(p, "*").String()}
+	for _, r := range regions {
+		if r != p.Region {
+			out = append(out, arn.Repository(arn.Place{Account: p.Account, Region: r}, "*").String())
+		}
+	}
+	return out, nil
 }
 
 // maxActivity is how far back ListActivity goes.
@@ -147,7 +162,11 @@ func (s *Service) FindRepositories(ctx context.Context, in *FindRepositoriesInpu
 		return nil, exception(err)
 	}
 	out := &FindRepositoriesOutput{Repositories: []FoundRepository{}}
-	return out, s.do(ctx, "ecr", "DescribeRepositories", everyRepository(ctx, f.Region), true, func(ctx context.Context) error {
+	every, err := s.everyRepository(ctx, f.Region)
+	if err != nil {
+		return nil, exception(err)
+	}
+	return out, s.doAll(ctx, "ecr", "DescribeRepositories", every, true, func(ctx context.Context) error {
 		f.Limit++
 		list, err := s.registry.Find(ctx, f)
 		if len(list) == f.Limit {

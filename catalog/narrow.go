@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/catalog/query"
+	"github.com/berth-registry/berth/sqldb"
 )
 
 // narrower makes of a query SQL that selects the keys of entities that may fit: all that
@@ -88,7 +89,9 @@ func (w *narrower) rule(b *Blueprint, r *query.Rule) *selection {
 			}
 			return byKeys(w.v.account, b.Identifier, list)
 		}
-		return nil
+		return w.text(b, r, "id")
+	case "$title":
+		return w.text(b, r, "title")
 	case "$datasource":
 		return w.source(b, r)
 	case "$team":
@@ -102,6 +105,30 @@ func (w *narrower) rule(b *Blueprint, r *query.Rule) *selection {
 		return &selection{text: nobody} // a property that is not there fits nothing that does not deny it
 	}
 	return nil
+}
+
+// maxPattern is the longest text, in bytes, that is looked for in a column.
+const maxPattern = 1000
+
+// text narrows by a part of a column. Engines differ in whether case counts there; matching
+// decides.
+func (w *narrower) text(b *Blueprint, r *query.Rule, column string) *selection {
+	part, ok := r.Value.(string)
+	if !ok || part == "" || len(part) > maxPattern {
+		return nil
+	}
+	pattern := sqldb.Literal(part)
+	switch r.Operator {
+	case query.Contains:
+		pattern = "%" + pattern + "%"
+	case query.BeginsWith:
+		pattern += "%"
+	case query.EndsWith:
+		pattern = "%" + pattern
+	default:
+		return nil
+	}
+	return byPattern(w.v.account, b.Identifier, column, pattern)
 }
 
 // texts are the values of a rule that compares with texts for equality.

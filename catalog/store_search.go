@@ -75,6 +75,11 @@ func byTargets(a arn.Account, blueprint, relation, target string, keys []string)
 		append([]any{a, blueprint, relation, target}, args...)}
 }
 
+// byPattern selects by a column, id or title, that is like a pattern.
+func byPattern(a arn.Account, blueprint, column, pattern string) *selection {
+	return &selection{"select k from catalog_entities where account = ? and blueprint = ? and k > {after} and " + column + ` like ? escape '\'`, []any{a, blueprint, pattern}}
+}
+
 func bySources(a arn.Account, blueprint string, ids []int64) *selection {
 	if len(ids) == 0 {
 		return &selection{text: nobody}

@@ -191,6 +191,7 @@ type mappingBody struct {
 	Unresolved []dangling
 	State      syncState
 	Names      []string
+	Links      bool // links to what is not there were looked for, which reads all links
 }
 
 // syncState is how the last synchronisation went.
@@ -219,7 +220,7 @@ type dangling struct {
 
 // mapping shows how resources become entities, and tries other configurations.
 func (c *Console) mapping(q *request) (*page, error) {
-	b := &mappingBody{Repository: q.in("repository")}
+	b := &mappingBody{Repository: q.in("repository"), Links: q.in("links") != ""}
 	var got struct {
 		Integration struct {
 			Config      json.RawMessage
@@ -235,7 +236,7 @@ func (c *Console) mapping(q *request) (*page, error) {
 		Pending    []pending
 		Unresolved []dangling
 	}
-	if err := c.api.Catalog(q.ctx, http.MethodGet, "berth/notices", nil, &n); err != nil {
+	if err := c.api.Catalog(q.ctx, http.MethodGet, query("berth/notices", "links", map[bool]string{false: "false"}[b.Links]), nil, &n); err != nil {
 		return nil, err
 	}
 	b.Notices, b.Pending, b.Unresolved = n.Notices, n.Pending, n.Unresolved

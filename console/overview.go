@@ -230,7 +230,7 @@ func (c *Console) overview(q *request) (*page, error) {
 	b.EventPart = c.part(q, err)
 	b.Denials = c.denials(q, 5)
 	var notices struct{ Notices []any }
-	if c.api.Catalog(q.ctx, http.MethodGet, "berth/notices", nil, &notices) == nil {
+	if c.api.Catalog(q.ctx, http.MethodGet, "berth/notices?links=false", nil, &notices) == nil {
 		b.Notices = len(notices.Notices)
 	}
 	var count struct{ Count int64 }
@@ -276,9 +276,24 @@ func pageOf(text string) string {
 	if a.Service == "lambda" || a.Service == "logs" {
 		kind, name, _ = strings.Cut(a.Resource, ":")
 	}
+	region := string(a.Region)
 	switch a.Service + ":" + kind {
 	case "ecr:repository":
-		return pathOf("/repositories", string(a.Region), name)
+		return pathOf("/repositories", region, name)
+	case "iam:user", "iam:group", "iam:role":
+		return pathOf("/"+kind+"s", name[strings.LastIndexByte(name, '/')+1:])
+	case "iam:policy":
+		return query("/policies/view", "arn", text)
+	case "lambda:function":
+		name, _, _ = strings.Cut(name, ":")
+		return pathOf("/functions", region, name)
+	case "logs:log-group":
+		name, _, _ = strings.Cut(name, ":")
+		return query("/logs", "region", region, "group", name)
+	case "events:rule":
+		return pathOf("/rules", region, name)
+	case "catalog:entity", "catalog:blueprint":
+		return pathOf("/catalog", name)
 	}
 	return ""
 }

@@ -139,7 +139,7 @@ func (c *Console) found(q *request, blueprint string, limit int, rules ...map[st
 
 // repositoriesOf are the names of a service's repositories.
 func (c *Console) repositoriesOf(q *request, service string) ([]string, error) {
-	list, _, err := c.found(q, repositoryBlueprint, 200, map[string]any{"operator": "relatedTo", "blueprint": "service", "value": service})
+	list, _, err := c.found(q, repositoryBlueprint, 200, map[string]any{"relation": "service", "targetProperty": "$identifier", "operator": "=", "value": service})
 	var out []string
 	for _, e := range list {
 		out = append(out, e.Identifier)

@@ -160,9 +160,11 @@ func (s *Service) notices(ctx context.Context, q *request) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	links, err := s.catalog.Unresolved(ctx, q.account, maxPage)
-	if err != nil {
-		return nil, err
+	links := []catalog.Dangling{}
+	if q.query.Get("links") != "false" { // looking for them reads all links
+		if links, err = s.catalog.Unresolved(ctx, q.account, maxPage); err != nil {
+			return nil, err
+		}
 	}
 	out := map[string]any{"notices": []any{}, "pending": []any{}, "unresolved": links}
 	for _, n := range list {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/registry/manifest"
+	"github.com/berth-registry/berth/sqldb"
 )
 
 // usageFor is how long Usage may be old: it reads everything that an account has.
@@ -59,14 +60,14 @@ type Found struct {
 func (r *Registry) Find(ctx context.Context, f Find) ([]*Found, error) {
 	name, tag := "", ""
 	if f.Text != "" {
-		name = "%" + literal(strings.ToLower(f.Text)) + "%"
+		name = "%" + sqldb.Literal(strings.ToLower(f.Text)) + "%"
 	}
 	if f.TagKey != "" {
 		key, err := json.Marshal(f.TagKey) // as the column has it
 		if err != nil {
 			return nil, err
 		}
-		tag = "%" + literal(string(key)) + ":%"
+		tag = "%" + sqldb.Literal(string(key)) + ":%"
 	}
 	var out []*Found
 	for after := f.After; ; {
@@ -89,11 +90,6 @@ func (r *Registry) Find(ctx context.Context, f Find) ([]*Found, error) {
 	}
 }
 
-// literal escapes what has a meaning to like.
-func literal(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(s)
-}
-
 // FoundImage is an image as people name it: one that may be for several platforms.
 type FoundImage struct {
 	*Image
@@ -112,7 +108,7 @@ func (r *Registry) FindImages(ctx context.Context, p arn.Place, repo, text strin
 		return nil, err
 	}
 	if text != "" {
-		text = "%" + literal(text) + "%"
+		text = "%" + sqldb.Literal(text) + "%"
 	}
 	list, err := r.findImages(ctx, rp, text, after, limit)
 	if err == nil {

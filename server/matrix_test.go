@@ -313,11 +313,13 @@ func TestIdentityMatrix(t *testing.T) {
 			switch op {
 			case "ListDenials":
 				needs = "berth:Explain"
-			case "DescribeImageOrigin":
+			case "DescribeImageOrigin", "FindImages":
 				needs = "ecr:DescribeImages"
-			case "DescribeRepositoryOrigin":
+			case "DescribeImageContents":
+				needs = "ecr:BatchGetImage"
+			case "DescribeRepositoryOrigin", "DescribeUsage", "FindRepositories":
 				needs = "ecr:DescribeRepositories"
-			case "ListEvents":
+			case "ListEvents", "ListActivity":
 				needs = "cloudtrail:LookupEvents"
 			}
 			if status, reply := p.signed("berth", "application/x-amz-json-1.1", berthapi.Target+"."+op, []byte(body)); denied(status, reply) == (needs == "berth:"+action) {

@@ -3,6 +3,7 @@ package sqldb
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"time"
 )
 
@@ -44,4 +45,9 @@ func JSON(v any) string {
 		panic(err) // of those nothing fails to marshal
 	}
 	return string(b)
+}
+
+// Literal escapes what has a meaning to like, for patterns with escape '\'.
+func Literal(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(s)
 }
