@@ -29,11 +29,12 @@ lint:
 	bin/tools/staticcheck ./...
 
 race:
-	CGO_ENABLED=1 $(GO) test -race -timeout 300s $$($(GO) list ./... | grep -v -e /conformance$$ -e '/berth$$' -e /bench$$) . ./cmd/berth -skip 'TestStories|TestKill|TestPowerCut|TestTerraform|TestCrashStates|TestEveryCallFails|TestMany'
+	CGO_ENABLED=1 $(GO) test -race -timeout 300s $$($(GO) list ./... | grep -v -e /conformance$$ -e '/berth$$' -e /bench$$ -e /console$$) . ./cmd/berth -skip 'TestStories|TestKill|TestPowerCut|TestTerraform|TestCrashStates|TestEveryCallFails|TestMany'
 
 e2e:
 	$(GO) test -timeout 900s -v -run 'TestStories|TestKill|TestPowerCut|TestTerraform' . 2>&1 | scripts/brief
 	$(GO) test -timeout 300s -v -run 'TestCrashStates|TestEveryCallFails' ./registry 2>&1 | scripts/brief
+	$(GO) test -timeout 600s -v ./console 2>&1 | scripts/brief
 	$(GO) test -timeout 300s ./oci/conformance
 	$(GO) test -timeout 300s -v -run TestEvaluatorsAgree ./identity/policy
 	$(GO) test -timeout 300s -v -run TestMany ./bus

@@ -180,6 +180,15 @@ func TestActions(t *testing.T) {
 			b.press("Delete")
 			b.see("The blueprint was deleted.")
 		}},
+		{"an owner", func() {
+			s.catalog("POST", "blueprints/service/entities", map[string]any{"identifier": "shop", "properties": map[string]any{}})
+			b.open("/unowned")
+			b.fill("Service of team/app", "shop")
+			b.press("Link team/app")
+			b.see("team/app is linked to shop.")
+			b.open("/repositories?service=shop")
+			b.see("team/app")
+		}},
 		{"what is live", func() {
 			b.open("/repositories")
 			b.see("made/by-push")

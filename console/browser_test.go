@@ -269,7 +269,7 @@ func (b *browser) set(name, text string) {
 // field finds a visible field by its label's text, its name or id.
 func field(name string) string {
 	q := quote(name)
-	return `((n) => [...document.querySelectorAll("input:not([type=hidden]), select, textarea")].filter(e => e.checkVisibility()).find(e => [...(e.labels ?? [])].some(l => l.innerText.trim() === n || l.innerText.trim().startsWith(n)) || e.name === n || e.id === n))(` + q + ")"
+	return `((n) => [...document.querySelectorAll("input:not([type=hidden]), select, textarea")].filter(e => e.checkVisibility()).find(e => [...(e.labels ?? [])].some(l => l.innerText.trim() === n || l.innerText.trim().startsWith(n)) || e.getAttribute("aria-label") === n || e.name === n || e.id === n))(` + q + ")"
 }
 
 // press clicks a visible button or link by its text or label.

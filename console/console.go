@@ -54,7 +54,7 @@ type Console struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	mux     *http.ServeMux
+	mux     func() *http.ServeMux // made when the first page is asked for
 	static  fs.FS
 	views   func() (*views, error)
 	streams streams
@@ -84,7 +84,7 @@ func New(o Options) *Console {
 	if o.OIDC != nil {
 		c.oidc = newOIDC(*o.OIDC)
 	}
-	c.mux = c.routes()
+	c.mux = sync.OnceValue(c.routes)
 	return c
 }
 
@@ -105,7 +105,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(k, v)
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	c.mux.ServeHTTP(w, r)
+	c.mux().ServeHTTP(w, r)
 }
 
 // request is one of somebody who has signed in.
@@ -200,6 +200,8 @@ var pages = map[string]handler{
 	"POST /catalog/{blueprint}":             (*Console).makeEntity,
 	"GET /catalog/{blueprint}/{id...}":      (*Console).entity,
 	"POST /catalog/{blueprint}/{id...}":     (*Console).changeEntity,
+	"GET /unowned":                          (*Console).unowned,
+	"POST /unowned":                         (*Console).linkUnowned,
 	"GET /builder":                          (*Console).builder,
 	"POST /builder":                         (*Console).makeBlueprint,
 	"GET /builder/{blueprint}":              (*Console).builderOne,

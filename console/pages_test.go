@@ -99,6 +99,7 @@ func TestPages(t *testing.T) {
 		{"entity-graph", "/catalog/ecr_repository/team/app?tab=graph&depth=2", "Neighbourhood"},
 		{"entity-changes", "/catalog/service/shop?tab=changes", "CREATE"},
 		{"entity-edit", "/catalog/service/shop?tab=document", "As the API has it"},
+		{"unowned", "/unowned", "team/empty"},
 		{"builder", "/builder", "New blueprint"},
 		{"blueprint", "/builder/ecr_repository", "New relation"},
 		{"mapping", "/mapping", "config.json of the exporter"},
