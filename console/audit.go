@@ -20,9 +20,6 @@ type auditBody struct {
 	Steps       []step
 }
 
-// auditKeys are what records are found by.
-var auditKeys = []crumb{{"Operation", "EventName"}, {"User", "Username"}, {"Resource", "ResourceName"}, {"Access key", "AccessKeyId"}, {"Service", "EventSource"}, {"Record id", "EventId"}}
-
 // audit is the log of calls.
 func (c *Console) audit(q *request) (*page, error) {
 	b := &auditBody{Region: cmp.Or(q.in("region"), string(c.host.Home().Region)), Regions: c.regions(q), Key: cmp.Or(q.in("key"), "EventName"), Value: q.in("value"), Changes: q.in("all") == ""}

@@ -162,7 +162,7 @@ func (c *Console) signedInElsewhere(w http.ResponseWriter, r *http.Request) {
 	s, err := c.openState(r)
 	setCookie(w, r, stateCookie, "", -1)
 	if err == nil && r.FormValue("error") != "" {
-		err = fmt.Errorf("The provider refused: %.300s", r.FormValue("error_description")+" ("+r.FormValue("error")+")") //nolint:staticcheck // people read it
+		err = wrong("The provider refused: %.300s", r.FormValue("error_description")+" ("+r.FormValue("error")+")")
 	}
 	if err != nil {
 		c.notElsewhere(w, r, err)
@@ -181,7 +181,7 @@ func (c *Console) signedInElsewhere(w http.ResponseWriter, r *http.Request) {
 // openState finds what the browser went away with, and checks that it is the same that
 // came back (RFC 6749, section 10.12).
 func (c *Console) openState(r *http.Request) (*signInState, error) {
-	lost := errors.New("Signing in took longer than ten minutes, or began in another browser. Try again.") //nolint:staticcheck // people read it
+	lost := wrong("Signing in took longer than ten minutes, or began in another browser. Try again.")
 	sealed, err := base64.RawURLEncoding.DecodeString(cookie(r, stateCookie))
 	if err != nil {
 		return nil, lost
@@ -216,7 +216,7 @@ func (c *Console) exchange(ctx context.Context, code string, s *signInState) (se
 	}
 	claims, err := claimsOf(out.IDToken)
 	if err != nil || subtle.ConstantTimeCompare([]byte(claims.Nonce), []byte(s.Nonce)) != 1 {
-		return "", errors.New("The provider's token is not for this attempt to sign in.") //nolint:staticcheck // people read it
+		return "", wrong("The provider's token is not for this attempt to sign in.")
 	}
 	name := claims.name()
 	in := &sts.AssumeRoleWithWebIdentityInput{RoleArn: aws.String(c.oidc.Role), RoleSessionName: aws.String(name), WebIdentityToken: aws.String(out.IDToken)}

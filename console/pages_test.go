@@ -89,7 +89,7 @@ func TestPages(t *testing.T) {
 		{"policy", "/policies/view?arn=arn:aws:iam::000000000000:policy/push", "v1 counts"},
 		{"explain", "/explain", "May do"},
 		{"explain-denied", "/explain?principal=arn:aws:iam::000000000000:user/alice&actions=push&resource=team/app", "To allow it"},
-		{"audit", "/audit", "PutImage"},
+		{"audit", "/audit", "ConsoleLogin"},
 		{"me", "/me", "this session stands on it"},
 		{"accounts", "/accounts", "you are here"},
 		{"catalog", "/catalog", "Service"},

@@ -36,8 +36,8 @@ func (c *Console) signInPage(r *http.Request, v signInView) *page {
 }
 
 var (
-	errWrongKey = errors.New("The access key or its secret is wrong, or the key is not active.") //nolint:staticcheck // people read it
-	errTooMany  = errors.New("Too many attempts with wrong credentials came from your address. Wait a minute.")
+	errWrongKey = wrong("The access key or its secret is wrong, or the key is not active.")
+	errTooMany  = wrong("Too many attempts with wrong credentials came from your address. Wait a minute.")
 )
 
 // signIn shows the form and takes it: with an access key, or a user's password.
@@ -109,7 +109,7 @@ func (c *Console) byKey(q *request, v *signInView) (secret.String, error) {
 // broken is an error that is nobody's fault who signs in.
 func (c *Console) broken(err error) error {
 	c.log.Error("signing in failed", "error", err)
-	return errors.New("The server could not check that just now. Its log says why.") //nolint:staticcheck // people read it
+	return wrong("The server could not check that just now. Its log says why.")
 }
 
 // refused counts an attempt that failed.
@@ -138,7 +138,7 @@ func (c *Console) byPassword(q *request, v *signInView) (secret.String, error) {
 		case next == "":
 			return "", nil // ask for one
 		case next == password:
-			return "", errors.New("The new password must be another one.") //nolint:staticcheck // people read it
+			return "", wrong("The new password must be another one.")
 		}
 		no := false
 		if _, err := c.identity.SetPassword(q.ctx, p.Account, v.User, next, &no, false); err != nil {
@@ -164,7 +164,7 @@ func (c *Console) signInByLink(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case errors.Is(err, identity.ErrNoBrowser):
-		err = c.refused(q, "link", errors.New("This link was used already, or is older than ten minutes. Run berth console again."))
+		err = c.refused(q, "link", wrong("This link was used already, or is older than ten minutes. Run berth console again."))
 	case err == nil:
 		c.enter(w, r, token, "link", v.To)
 		return

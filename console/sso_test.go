@@ -25,12 +25,11 @@ import (
 // are whoever asks.
 type provider struct {
 	*httptest.Server
-	t      *testing.T
-	key    *rsa.PrivateKey
-	mu     sync.Mutex
-	codes  map[string]url.Values // what was asked for, by code
-	groups string
-	spoil  func(claims map[string]any)
+	t     *testing.T
+	key   *rsa.PrivateKey
+	mu    sync.Mutex
+	codes map[string]url.Values // what was asked for, by code
+	spoil func(claims map[string]any)
 }
 
 func newProvider(t *testing.T) *provider {

@@ -121,8 +121,13 @@ func (h consoleHost) Map(ctx context.Context, config []byte, kind string, docume
 	return r.Map(ctx, kind, document)
 }
 
-// SignedIn implements console.Host.
+// SignedIn implements console.Host: the log has every attempt, the trail those of somebody
+// who is known.
 func (h consoleHost) SignedIn(ctx context.Context, how string, err error) {
 	c := gate.CallerFrom(ctx)
+	if !c.Principal.IsZero() {
+		place := arn.Place{Account: c.Principal.Account, Region: h.s.cfg.Region}
+		h.s.trail.Record(ctx, gate.Call{Principal: c.Principal, Service: "signin", Action: "ConsoleLogin", Place: place, Params: map[string]any{"with": how}}, 0, err)
+	}
 	h.s.log.Info("console sign-in", "principal", c.Principal.ARN, "how", how, "address", c.SourceIP, "error", err)
 }
