@@ -36,7 +36,7 @@ func TestActions(t *testing.T) {
 			b.open("/repositories/us-east-1/made/by-push?tab=settings")
 			b.see("platform")
 			b.open("/templates/us-east-1?prefix=made")
-			b.press("Delete")
+			b.sure("Delete", "the template for made")
 			b.see("The template for made was deleted.")
 		}},
 		{"policies of a repository", func() {
@@ -48,13 +48,13 @@ func TestActions(t *testing.T) {
 			b.set("policy", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"ecr:BatchGetImage"}]}`)
 			b.press("Set the policy")
 			b.see("The repository policy was set.")
-			b.press("Delete it")
+			b.sure("Delete it", "the repository policy of team/app")
 			b.see("The repository policy was deleted.")
 			b.press("Lifecycle")
 			b.set("policy", `{"rules":[{"rulePriority":1,"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":20},"action":{"type":"expire"}}]}`)
 			b.press("Set the policy")
 			b.see("The lifecycle policy was set.")
-			b.press("Delete it")
+			b.sure("Delete it", "the lifecycle policy of team/app")
 			b.see("The lifecycle policy was deleted.")
 		}},
 		{"settings", func() {
@@ -89,7 +89,7 @@ func TestActions(t *testing.T) {
 			b.see("v2 counts")
 			b.press("Let v1 count")
 			b.see("v1 counts now.")
-			b.press("Delete v2")
+			b.sure("Delete v2", "v2 of")
 			b.see("v2 was deleted.")
 			b.open("/groups")
 			b.fill("Name", "developers")
@@ -109,13 +109,13 @@ func TestActions(t *testing.T) {
 			key := value[string](b, `document.querySelector("#keys th[scope=row]").innerText.trim()`)
 			b.press("Deactivate " + key)
 			b.see("is Inactive now.")
-			b.press("Delete " + key)
+			b.sure("Delete "+key, "Programs that sign with it are refused at once.")
 			b.see("The access key " + key + " was deleted.")
-			b.press("Delete")
+			b.sure("Delete", "the user bob")
 			b.until("why not", `document.querySelector("[role=alert]") !== null`) // it is in a group
 			b.press("Leave developers")
 			b.see("no member of developers any more")
-			b.press("Delete")
+			b.sure("Delete", "aws iam delete-user --user-name bob")
 			b.see("The user bob was deleted.")
 		}},
 		{"accounts", func() {
@@ -175,9 +175,9 @@ func TestActions(t *testing.T) {
 			b.press("Delete")
 			b.see("q1 was deleted.")
 			b.open("/builder/queue")
-			b.press("Remove Depth")
+			b.sure("Remove Depth", "Its values are gone from all entities.")
 			b.see("The property was removed.")
-			b.press("Delete")
+			b.sure("Delete", "the blueprint queue")
 			b.see("The blueprint was deleted.")
 		}},
 		{"an owner", func() {
@@ -212,6 +212,15 @@ func TestActions(t *testing.T) {
 			story.do()
 		})
 	}
+}
+
+// sure presses a button that deletes, reads what would be lost, and goes on.
+func (b *browser) sure(button, lost string) {
+	b.t.Helper()
+	b.press(button)
+	b.see(lost)
+	b.until("it is asked once more", `document.title.startsWith("Are you sure?")`)
+	b.press("Delete")
 }
 
 func ptr[T any](v T) *T { return &v }

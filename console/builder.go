@@ -96,14 +96,14 @@ func (c *Console) changeBlueprint(q *request) (*page, error) {
 	to := "/builder/{blueprint}"
 	return c.submit(q, forms{
 		"relation":        {text: "The relation {title} was made.", to: to, in: put(func(q *request) error { return addRelation(doc, q) })},
-		"delete-relation": {text: "The relation was removed.", to: to, in: put(func(q *request) error { return remove(doc, q.in("id"), "relations") })},
+		"delete-relation": {lost: loses("the relation {id} of {blueprint}", "The links that entities have by it are gone."), text: "The relation was removed.", to: to, in: put(func(q *request) error { return remove(doc, q.in("id"), "relations") })},
 		"property":        {text: "The property {title} was added.", to: to, in: put(func(q *request) error { return addProperty(doc, q) })},
-		"delete-property": {text: "The property was removed.", to: to, in: put(func(q *request) error { return remove(doc, q.in("id"), "schema", "properties") })},
+		"delete-property": {lost: loses("the property {id} of {blueprint}", "Its values are gone from all entities."), text: "The property was removed.", to: to, in: put(func(q *request) error { return remove(doc, q.in("id"), "schema", "properties") })},
 		"document": {text: "The blueprint was saved.", to: to, in: func(q *request) (any, error) {
 			doc, err := jsonObject(q.PostFormValue("document"))
 			return catalogCall{http.MethodPut, path, doc}, err
 		}},
-		"delete": {text: "The blueprint was deleted.", to: "/builder", in: call(func(*request) any { return catalogCall{http.MethodDelete, path, nil} })},
+		"delete": {lost: loses("the blueprint {blueprint}", "It must have no entities, and no other blueprint may relate to it."), text: "The blueprint was deleted.", to: "/builder", in: call(func(*request) any { return catalogCall{http.MethodDelete, path, nil} })},
 	}, (*Console).builderOne)
 }
 

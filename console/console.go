@@ -77,7 +77,7 @@ type Options struct {
 // New makes the console.
 func New(o Options) *Console {
 	c := &Console{api: o.API, host: o.Host, identity: o.Identity, failures: o.Failures, seal: o.Master.Box("console"), forms: o.Master.Derive("console-forms"),
-		log: o.Log, now: o.Now, static: staticFiles(), views: sync.OnceValues(parseViews)}
+		log: o.Log, now: o.Now, streams: streams{by: map[secret.String]int{}, closed: make(chan struct{})}, static: staticFiles(), views: sync.OnceValues(parseViews)}
 	if c.now == nil {
 		c.now = time.Now
 	}

@@ -119,7 +119,7 @@ var ruleForms = forms{
 		})},
 	"enable":  {text: "The rule is on.", to: "/rules/{region}/{name}", cli: "aws events enable-rule --name {name} --region {region}", in: call(func(q *request) any { return &eventbridge.EnableRuleInput{Name: field(q, "name")} })},
 	"disable": {text: "The rule is off.", to: "/rules/{region}/{name}", cli: "aws events disable-rule --name {name} --region {region}", in: call(func(q *request) any { return &eventbridge.DisableRuleInput{Name: field(q, "name")} })},
-	"delete":  {text: "The rule {name} was deleted.", to: "/rules", cli: "aws events delete-rule --name {name} --region {region}", in: call(func(q *request) any { return &eventbridge.DeleteRuleInput{Name: field(q, "name")} })},
+	"delete":  {lost: loses("the rule {name}", "Events that fit it go nowhere by it. It must have no targets left."), text: "The rule {name} was deleted.", to: "/rules", cli: "aws events delete-rule --name {name} --region {region}", in: call(func(q *request) any { return &eventbridge.DeleteRuleInput{Name: field(q, "name")} })},
 }
 
 func putRule(q *request) any {
@@ -248,8 +248,26 @@ var functionForms = forms{
 		in: call(func(q *request) any {
 			return &lambda.InvokeInput{FunctionName: named(q), Payload: []byte(q.in("payload")), LogType: types.LogTypeTail}
 		})},
-	"delete": {text: "The function {name} was deleted.", to: "/functions", cli: "aws lambda delete-function --function-name {name} --region {region}",
+	"delete": {lost: functionLost, text: "The function {name} was deleted.", to: "/functions", cli: "aws lambda delete-function --function-name {name} --region {region}",
 		in: call(func(q *request) any { return &lambda.DeleteFunctionInput{FunctionName: named(q)} })},
+}
+
+// functionLost names the rules that invoke a function.
+func functionLost(c *Console, q *request) (*loss, error) {
+	name := q.PathValue("name")
+	l := &loss{What: "the function " + name}
+	rules, err := c.rulesOf(q, q.PathValue("region"))
+	if err != nil {
+		return l, nil //nolint:nilerr // who may not see the rules may still delete
+	}
+	for _, r := range rules {
+		for _, t := range r.Targets {
+			if strings.HasSuffix(aws.ToString(t.Arn), ":function:"+name) {
+				l.With = append(l.With, "The rule "+aws.ToString(r.Name)+" invokes it, and would fail.")
+			}
+		}
+	}
+	return l, nil
 }
 
 // zipped makes a function's package of one file, named by its handler.

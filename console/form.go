@@ -2,9 +2,11 @@ package console
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +18,9 @@ type form struct {
 	// text tells that it is done, cli is the command that does the same, and to the page
 	// to go on with; the fields stand in them in braces.
 	text, cli, to string
+	// lost tells what a deletion takes away, which is shown before it is done: whoever posts
+	// the form is asked once more, unless its page has asked already.
+	lost func(c *Console, q *request) (*loss, error)
 	// result shows what the call returned, where a text is not enough: a key that is told
 	// once. A page of nil leaves it at the text; an error is the form's.
 	result func(c *Console, q *request, out any) (*page, error)
@@ -62,6 +67,9 @@ func (c *Console) submit(q *request, list forms, again handler) (*page, error) {
 	in, err := f.in(q)
 	var out any
 	var shown *page
+	if err == nil && f.lost != nil && q.in("sure") == "" {
+		return c.askAgain(q, f)
+	}
 	if err == nil {
 		out, err = c.perform(q.ctx, in)
 	}
@@ -84,6 +92,56 @@ func (c *Console) submit(q *request, list forms, again handler) (*page, error) {
 	}
 	values := q.values()
 	return q.done(address(f.to, values), places(f.text, values, func(v string) string { return v }), command(f.cli, values))
+}
+
+// loss is what a deletion takes away.
+type loss struct {
+	What string   // such as "the user alice"
+	With []string // what goes with it, or stops working
+}
+
+type sureBody struct {
+	loss
+	Fields [][2]string
+	CLI    string
+	Back   string
+}
+
+// askAgain shows what would be lost, and the form once more.
+func (c *Console) askAgain(q *request, f form) (*page, error) {
+	l, err := f.lost(c, q)
+	if err != nil {
+		return nil, err
+	}
+	b := sureBody{loss: *l, CLI: command(f.cli, q.values()), Back: local(q.referrer())}
+	for _, k := range slices.Sorted(maps.Keys(q.PostForm)) {
+		for _, v := range q.PostForm[k] {
+			if k != "csrf" {
+				b.Fields = append(b.Fields, [2]string{k, v})
+			}
+		}
+	}
+	return &page{Title: "Are you sure?", view: "sure", Body: b}, nil
+}
+
+// referrer is the page that a form came from, as a path of this console.
+func (q *request) referrer() string {
+	u, err := url.Parse(q.Referer())
+	if err != nil || !strings.EqualFold(u.Host, q.Host) {
+		return "/"
+	}
+	return u.RequestURI()
+}
+
+// loses is a loss that needs no call to be told.
+func loses(what string, with ...string) func(*Console, *request) (*loss, error) {
+	return func(_ *Console, q *request) (*loss, error) {
+		l := &loss{What: places(what, q.values(), func(v string) string { return v })}
+		for _, w := range with {
+			l.With = append(l.With, places(w, q.values(), func(v string) string { return v }))
+		}
+		return l, nil
+	}
 }
 
 // values are a form's fields, the parts of the page's path, and the region.

@@ -94,7 +94,7 @@ func TestGuideBasics(t *testing.T) {
 	s.shell(layer+login+" && crane append -f layer.tar -t "+uri+":amazonlinux", id, secret)
 	b.see("amazonlinux") // without being asked
 	b.press("Tags")
-	b.press("Delete the tag amazonlinux")
+	b.sure("Delete the tag amazonlinux", "the image goes with it")
 	b.see("The tag amazonlinux was deleted.")
 	s.shell(layer+login+" && crane append -f layer.tar -t "+uri+":again", id, secret)
 	b.press("Settings")
@@ -121,7 +121,7 @@ func TestGuideCatalog(t *testing.T) {
 	b.press("Builder")
 	b.press("ECR Repository")
 	b.see("Relations")
-	b.press("Remove Service")
+	b.sure("Remove Service", "The links that entities have by it are gone.")
 	b.see("The relation was removed.")
 	b.press("New relation")
 	b.fill("r-title", "service")
@@ -216,7 +216,7 @@ func TestGuideOnPush(t *testing.T) {
 	b.see("Waiting for a push to nginx")
 	host := strings.TrimPrefix(s.base, "http://")
 	s.shell(layer+"aws ecr get-login-password | crane auth login "+host+" -u AWS --password-stdin && crane append -f layer.tar -t "+host+"/nginx:latest", keys.AccessKeyID, keys.SecretAccessKey)
-	for _, step := range []string{"missed the repository", "matched", "after 1 attempts", "create-repository", "created nginx repository", "nginx is there", "nginx is in the catalog"} {
+	for _, step := range []string{"missed the repository", "matched", "after 1 attempt", "create-repository", "created nginx repository", "nginx is there", "nginx is in the catalog"} {
 		b.see(step) // as it happens, without being asked
 	}
 	b.look("push-trace")

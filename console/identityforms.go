@@ -20,7 +20,7 @@ var userForms = forms{
 		in: call(func(q *request) any {
 			return &iam.UpdateAccessKeyInput{UserName: named(q), AccessKeyId: field(q, "key"), Status: types.StatusType(q.in("status"))}
 		})},
-	"delete-key": {text: "The access key {key} was deleted.", to: "/users/{name}", cli: "aws iam delete-access-key --user-name {name} --access-key-id {key}",
+	"delete-key": {lost: loses("the access key {key}", "Programs that sign with it are refused at once.", "Sessions of the console that stand on it end."), text: "The access key {key} was deleted.", to: "/users/{name}", cli: "aws iam delete-access-key --user-name {name} --access-key-id {key}",
 		in: call(func(q *request) any {
 			return &iam.DeleteAccessKeyInput{UserName: named(q), AccessKeyId: field(q, "key")}
 		})},
@@ -32,7 +32,7 @@ var userForms = forms{
 		in: call(func(q *request) any {
 			return &iam.UpdateLoginProfileInput{UserName: named(q), Password: field(q, "password"), PasswordResetRequired: aws.Bool(q.in("reset") != "")}
 		})},
-	"delete-password": {text: "The user has no password any more.", to: "/users/{name}", cli: "aws iam delete-login-profile --user-name {name}",
+	"delete-password": {lost: loses("the password of {name}", "The user cannot sign in here by name any more."), text: "The user has no password any more.", to: "/users/{name}", cli: "aws iam delete-login-profile --user-name {name}",
 		in: call(func(q *request) any { return &iam.DeleteLoginProfileInput{UserName: named(q)} })},
 	"join": {text: "{name} is a member of {group}.", to: "/users/{name}", cli: "aws iam add-user-to-group --user-name {name} --group-name {group}",
 		in: call(func(q *request) any {
@@ -54,11 +54,11 @@ var userForms = forms{
 		in: call(func(q *request) any {
 			return &iam.PutUserPolicyInput{UserName: named(q), PolicyName: field(q, "policy_name"), PolicyDocument: field(q, "document")}
 		})},
-	"delete-inline": {text: "The policy {policy_name} was deleted.", to: "/users/{name}", cli: "aws iam delete-user-policy --user-name {name} --policy-name {policy_name}",
+	"delete-inline": {lost: loses("the policy {policy_name} of {name}", "What it allows is refused from now on."), text: "The policy {policy_name} was deleted.", to: "/users/{name}", cli: "aws iam delete-user-policy --user-name {name} --policy-name {policy_name}",
 		in: call(func(q *request) any {
 			return &iam.DeleteUserPolicyInput{UserName: named(q), PolicyName: field(q, "policy_name")}
 		})},
-	"delete": {text: "The user {name} was deleted.", to: "/users", cli: "aws iam delete-user --user-name {name}",
+	"delete": {lost: loses("the user {name}", "It must have no keys, password, groups and policies left."), text: "The user {name} was deleted.", to: "/users", cli: "aws iam delete-user --user-name {name}",
 		in: call(func(q *request) any { return &iam.DeleteUserInput{UserName: named(q)} })},
 }
 
@@ -75,7 +75,7 @@ var groupForms = forms{
 		in: call(func(q *request) any {
 			return &iam.PutGroupPolicyInput{GroupName: named(q), PolicyName: field(q, "policy_name"), PolicyDocument: field(q, "document")}
 		})},
-	"delete-inline": {text: "The policy {policy_name} was deleted.", to: "/groups/{name}", cli: "aws iam delete-group-policy --group-name {name} --policy-name {policy_name}",
+	"delete-inline": {lost: loses("the policy {policy_name} of {name}", "What it allows is refused from now on."), text: "The policy {policy_name} was deleted.", to: "/groups/{name}", cli: "aws iam delete-group-policy --group-name {name} --policy-name {policy_name}",
 		in: call(func(q *request) any {
 			return &iam.DeleteGroupPolicyInput{GroupName: named(q), PolicyName: field(q, "policy_name")}
 		})},
@@ -83,7 +83,7 @@ var groupForms = forms{
 		in: call(func(q *request) any {
 			return &iam.RemoveUserFromGroupInput{UserName: field(q, "user"), GroupName: named(q)}
 		})},
-	"delete": {text: "The group {name} was deleted.", to: "/groups", cli: "aws iam delete-group --group-name {name}",
+	"delete": {lost: loses("the group {name}", "It must have no members and policies left."), text: "The group {name} was deleted.", to: "/groups", cli: "aws iam delete-group --group-name {name}",
 		in: call(func(q *request) any { return &iam.DeleteGroupInput{GroupName: named(q)} })},
 }
 
@@ -104,11 +104,11 @@ var roleForms = forms{
 		in: call(func(q *request) any {
 			return &iam.PutRolePolicyInput{RoleName: named(q), PolicyName: field(q, "policy_name"), PolicyDocument: field(q, "document")}
 		})},
-	"delete-inline": {text: "The policy {policy_name} was deleted.", to: "/roles/{name}", cli: "aws iam delete-role-policy --role-name {name} --policy-name {policy_name}",
+	"delete-inline": {lost: loses("the policy {policy_name} of {name}", "What it allows is refused from now on."), text: "The policy {policy_name} was deleted.", to: "/roles/{name}", cli: "aws iam delete-role-policy --role-name {name} --policy-name {policy_name}",
 		in: call(func(q *request) any {
 			return &iam.DeleteRolePolicyInput{RoleName: named(q), PolicyName: field(q, "policy_name")}
 		})},
-	"delete": {text: "The role {name} was deleted.", to: "/roles", cli: "aws iam delete-role --role-name {name}",
+	"delete": {lost: loses("the role {name}", "Who acts as it loses its rights within seconds.", "It must have no policies left."), text: "The role {name} was deleted.", to: "/roles", cli: "aws iam delete-role --role-name {name}",
 		in: call(func(q *request) any { return &iam.DeleteRoleInput{RoleName: named(q)} })},
 }
 
@@ -125,11 +125,11 @@ var policyForms = forms{
 		in: call(func(q *request) any {
 			return &iam.SetDefaultPolicyVersionInput{PolicyArn: field(q, "arn"), VersionId: field(q, "version")}
 		})},
-	"delete-version": {text: "{version} was deleted.", to: "/policies/view?arn={arn}", cli: "aws iam delete-policy-version --policy-arn {arn} --version-id {version}",
+	"delete-version": {lost: loses("{version} of {arn}"), text: "{version} was deleted.", to: "/policies/view?arn={arn}", cli: "aws iam delete-policy-version --policy-arn {arn} --version-id {version}",
 		in: call(func(q *request) any {
 			return &iam.DeletePolicyVersionInput{PolicyArn: field(q, "arn"), VersionId: field(q, "version")}
 		})},
-	"delete": {text: "The policy was deleted.", to: "/policies", cli: "aws iam delete-policy --policy-arn {arn}",
+	"delete": {lost: loses("the policy {arn}", "It must be attached to nobody."), text: "The policy was deleted.", to: "/policies", cli: "aws iam delete-policy --policy-arn {arn}",
 		in: call(func(q *request) any { return &iam.DeletePolicyInput{PolicyArn: field(q, "arn")} })},
 }
 
@@ -140,7 +140,7 @@ var myForms = forms{
 		in: call(func(q *request) any {
 			return &iam.UpdateAccessKeyInput{AccessKeyId: field(q, "key"), Status: types.StatusType(q.in("status"))}
 		})},
-	"delete-key": {text: "The access key {key} was deleted.", to: "/me", cli: "aws iam delete-access-key --access-key-id {key}",
+	"delete-key": {lost: loses("the access key {key}", "Programs that sign with it are refused at once.", "Sessions of the console that stand on it end."), text: "The access key {key} was deleted.", to: "/me", cli: "aws iam delete-access-key --access-key-id {key}",
 		in: call(func(q *request) any { return &iam.DeleteAccessKeyInput{AccessKeyId: field(q, "key")} })},
 	"password": {text: "Your password was changed.", to: "/me", cli: "aws iam change-password --old-password ... --new-password ...",
 		in: call(func(q *request) any {

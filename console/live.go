@@ -24,17 +24,15 @@ type streams struct {
 	mu     sync.Mutex
 	all    int
 	by     map[secret.String]int
-	closed chan struct{}
+	closed chan struct{} // closed when all have to end
+	ended  bool
 }
 
 // take makes room for a stream. The channel is closed when all streams have to end.
 func (s *streams) take(token secret.String) (<-chan struct{}, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.by == nil {
-		s.by, s.closed = map[secret.String]int{}, make(chan struct{})
-	}
-	if s.all >= maxStreams || s.by[token] >= maxStreamsEach {
+	if s.ended || s.all >= maxStreams || s.by[token] >= maxStreamsEach {
 		return nil, false
 	}
 	s.all++
@@ -55,10 +53,9 @@ func (s *streams) give(token secret.String) {
 func (c *Console) CloseStreams() {
 	c.streams.mu.Lock()
 	defer c.streams.mu.Unlock()
-	if c.streams.closed != nil {
+	if !c.streams.ended {
 		close(c.streams.closed)
-		c.streams.closed = nil
-		c.streams.by = nil
+		c.streams.ended = true
 	}
 }
 

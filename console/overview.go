@@ -87,7 +87,7 @@ func (r *record) Service() string { return strings.TrimSuffix(r.EventSource, ".a
 
 // What is what the call was about, and To its page.
 func (r *record) What() string {
-	for _, k := range []string{"repositoryName", "functionName", "roleName", "userName", "groupName", "policyName", "name", "path", "logGroupName"} {
+	for _, k := range []string{"repositoryName", "functionName", "roleName", "userName", "groupName", "policyName", "name", "path", "logGroupName", "prefix", "id"} {
 		if s, ok := r.RequestParameters[k].(string); ok && s != "" {
 			return s
 		}

@@ -320,7 +320,7 @@ var repositoryForms = forms{
 		in: call(func(q *request) any {
 			return &ecr.SetRepositoryPolicyInput{RepositoryName: aws.String(q.PathValue("name")), PolicyText: aws.String(q.in("policy"))}
 		})},
-	"delete-policy": {text: "The repository policy was deleted.", to: "/repositories/{region}/{name}?tab=permissions",
+	"delete-policy": {lost: loses("the repository policy of {name}", "Other accounts that it lets in are refused from now on."), text: "The repository policy was deleted.", to: "/repositories/{region}/{name}?tab=permissions",
 		cli: "aws ecr delete-repository-policy --repository-name {name} --region {region}",
 		in: call(func(q *request) any {
 			return &ecr.DeleteRepositoryPolicyInput{RepositoryName: aws.String(q.PathValue("name"))}
@@ -330,7 +330,7 @@ var repositoryForms = forms{
 		in: call(func(q *request) any {
 			return &ecr.PutLifecyclePolicyInput{RepositoryName: aws.String(q.PathValue("name")), LifecyclePolicyText: aws.String(q.in("policy"))}
 		})},
-	"delete-lifecycle": {text: "The lifecycle policy was deleted.", to: "/repositories/{region}/{name}?tab=lifecycle",
+	"delete-lifecycle": {lost: loses("the lifecycle policy of {name}"), text: "The lifecycle policy was deleted.", to: "/repositories/{region}/{name}?tab=lifecycle",
 		cli: "aws ecr delete-lifecycle-policy --repository-name {name} --region {region}",
 		in: call(func(q *request) any {
 			return &ecr.DeleteLifecyclePolicyInput{RepositoryName: aws.String(q.PathValue("name"))}
@@ -342,7 +342,7 @@ var repositoryForms = forms{
 		in: call(func(q *request) any {
 			return &ecr.PutImageScanningConfigurationInput{RepositoryName: aws.String(q.PathValue("name")), ImageScanningConfiguration: &types.ImageScanningConfiguration{ScanOnPush: q.in("scan") == "true"}}
 		})},
-	"delete-tag": {text: "The tag {image_tag} was deleted.", to: "/repositories/{region}/{name}?tab=tags", result: imageDeleted,
+	"delete-tag": {lost: tagLost, text: "The tag {image_tag} was deleted.", to: "/repositories/{region}/{name}?tab=tags", result: imageDeleted,
 		cli: "aws ecr batch-delete-image --repository-name {name} --image-ids imageTag={image_tag} --region {region}",
 		in: call(func(q *request) any {
 			return deletion(q, types.ImageIdentifier{ImageTag: aws.String(q.in("image_tag"))})
@@ -360,6 +360,23 @@ var repositoryForms = forms{
 			}
 			return &ecr.DeleteRepositoryInput{RepositoryName: aws.String(name), Force: q.in("force") != ""}, nil
 		}},
+}
+
+// tagLost tells whether the image goes with its last tag, as it does in ECR.
+func tagLost(c *Console, q *request) (*loss, error) {
+	l := &loss{What: "the tag " + q.in("image_tag")}
+	out, err := ask[ecr.DescribeImagesOutput](q.ctx, c.api, &ecr.DescribeImagesInput{RepositoryName: aws.String(q.PathValue("name")), ImageIds: []types.ImageIdentifier{{ImageTag: aws.String(q.in("image_tag"))}}})
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range out.ImageDetails {
+		if len(i.ImageTags) == 1 {
+			l.With = append(l.With, "It is the last tag of "+aws.ToString(i.ImageDigest)+": the image goes with it.")
+		} else {
+			l.With = append(l.With, "The image stays, with "+plural(len(i.ImageTags)-1, "other tag.", "other tags."))
+		}
+	}
+	return l, nil
 }
 
 func mutability(q *request) any {

@@ -124,9 +124,13 @@ func (c *Console) refused(q *request, who string, err error) error {
 func (c *Console) byPassword(q *request, v *signInView) (secret.String, error) {
 	v.Account, v.User = strings.TrimSpace(q.PostFormValue("account")), strings.TrimSpace(q.PostFormValue("user"))
 	password := secret.String(q.PostFormValue("password"))
+	// Each attempt counts, since it costs a slow hash.
+	if _, tooMany := c.failures.Failed(q.caller.SourceIP, v.Account+" "+v.User); tooMany {
+		return "", errTooMany
+	}
 	p, change, err := c.identity.CheckPassword(q.ctx, arn.Account(v.Account), v.User, password)
 	if identity.CodeOf(err) == identity.AccessDenied {
-		return "", c.refused(q, v.Account+" "+v.User, err)
+		return "", err
 	}
 	if err != nil {
 		return "", c.broken(err)

@@ -83,7 +83,7 @@ var templateForms = forms{
 			return &ecr.UpdateRepositoryCreationTemplateInput{Prefix: field(q, "prefix"), AppliedFor: []types.RCTAppliedFor{onPush}, Description: t.Description, ImageTagMutability: t.ImageTagMutability,
 				EncryptionConfiguration: t.EncryptionConfiguration, RepositoryPolicy: t.RepositoryPolicy, LifecyclePolicy: t.LifecyclePolicy, ResourceTags: t.ResourceTags}
 		})},
-	"delete": {text: "The template for {prefix} was deleted.", to: "/templates", cli: "aws ecr delete-repository-creation-template --prefix {prefix} --region {region}",
+	"delete": {lost: loses("the template for {prefix}", "Pushes to names that it fits make no repositories by it any more. Repositories that it made stay."), text: "The template for {prefix} was deleted.", to: "/templates", cli: "aws ecr delete-repository-creation-template --prefix {prefix} --region {region}",
 		in: call(func(q *request) any { return &ecr.DeleteRepositoryCreationTemplateInput{Prefix: field(q, "prefix")} })},
 }
 

@@ -42,7 +42,11 @@ func (h history) Steps(ctx context.Context, p arn.Place, origin map[string]strin
 		}
 		if d != nil {
 			add(d.CreatedAt, "event", d.EventID, "matched %s", d.Rule)
-			text := fmt.Sprintf("to %s: %s after %d attempts", d.Receiver, d.State, d.Attempts)
+			times := "1 attempt"
+			if d.Attempts != 1 {
+				times = fmt.Sprintf("%d attempts", d.Attempts)
+			}
+			text := fmt.Sprintf("to %s: %s after %s", d.Receiver, d.State, times)
 			if d.Error != "" {
 				text += ", the last one: " + d.Error
 			}
