@@ -241,6 +241,10 @@ func (c *Console) page(pattern string, h handler) http.HandlerFunc {
 }
 
 func (c *Console) nowhere(w http.ResponseWriter, r *http.Request) {
+	if cookie(r, sessionCookie) == "" { // it may be no browser
+		http.Error(w, "There is nothing here. Berth serves its console at /, the OCI registry under /v2/, the catalog's API under /v1/, and signed AWS API calls.", http.StatusNotFound)
+		return
+	}
 	if q, ok := c.authenticate(w, r); ok {
 		c.show(q, errorPage(http.StatusNotFound, "There is nothing here", "The address "+r.URL.Path+" names no page of the console."))
 	}
