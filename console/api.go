@@ -24,10 +24,15 @@ type API interface {
 // signingNames are the services of the SDK's packages.
 var signingNames = map[string]string{"ecr": "ecr", "iam": "iam", "sts": "sts", "lambda": "lambda", "cloudwatchlogs": "logs", "eventbridge": "events", "cloudtrail": "cloudtrail", "cloudcontrol": "cloudcontrolapi"}
 
-// ask calls the operation whose input is given: its package names the service.
-func ask[Out any](ctx context.Context, a API, in any) (*Out, error) {
+// serviceOf is the service of an operation's input: its package names it.
+func serviceOf(in any) string {
 	path := reflect.TypeOf(in).Elem().PkgPath()
-	out, err := a.Call(ctx, signingNames[path[strings.LastIndexByte(path, '/')+1:]], in)
+	return signingNames[path[strings.LastIndexByte(path, '/')+1:]]
+}
+
+// ask calls the operation whose input is given.
+func ask[Out any](ctx context.Context, a API, in any) (*Out, error) {
+	out, err := a.Call(ctx, serviceOf(in), in)
 	if err != nil {
 		return nil, err
 	}

@@ -241,7 +241,7 @@ func (c *Console) mapping(q *request) (*page, error) {
 	}
 	b.Notices, b.Pending, b.Unresolved = n.Notices, n.Pending, n.Unresolved
 	var out struct{ Repositories []foundRepository }
-	if c.api.Berth(q.ctx, "FindRepositories", map[string]any{"maxResults": 20}, &out) == nil { // suggestions
+	if c.api.Berth(q.optional().ctx, "FindRepositories", map[string]any{"maxResults": 20}, &out) == nil { // suggestions
 		for _, r := range out.Repositories {
 			b.Names = append(b.Names, r.RepositoryName)
 		}

@@ -118,6 +118,15 @@ type request struct {
 	token  secret.String // of the session
 	// problem is why a form could not be taken, for the page that it came from.
 	problem *part
+	quiet   bool // see optional
+}
+
+// optional is the request for calls that nobody asked for: what the page shows beside what
+// it is about, to who may see it. Denials of those leave no record.
+func (q *request) optional() *request {
+	o := *q
+	o.ctx, o.quiet = gate.WithOptional(q.ctx), true
+	return &o
 }
 
 // at is the context for calls in a region.

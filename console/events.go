@@ -82,7 +82,7 @@ func (c *Console) rulesOf(q *request, region string) ([]ruleLine, error) {
 
 // functionsOf are the functions of a region; who may not list them sees none.
 func (c *Console) functionsOf(q *request, region string) []types.FunctionConfiguration {
-	out, err := ask[lambda.ListFunctionsOutput](q.at(region), c.api, &lambda.ListFunctionsInput{})
+	out, err := ask[lambda.ListFunctionsOutput](q.optional().at(region), c.api, &lambda.ListFunctionsInput{})
 	if err != nil {
 		return nil
 	}
@@ -202,7 +202,7 @@ func (c *Console) functionList(q *request) (*page, error) {
 			b.List = append(b.List, functionLine{region, f})
 		}
 	}
-	if roles, err := ask[iam.ListRolesOutput](q.ctx, c.api, &iam.ListRolesInput{MaxItems: aws.Int32(1000)}); err == nil {
+	if roles, err := ask[iam.ListRolesOutput](q.optional().ctx, c.api, &iam.ListRolesInput{MaxItems: aws.Int32(1000)}); err == nil {
 		for _, r := range roles.Roles {
 			b.Roles = append(b.Roles, aws.ToString(r.Arn))
 		}
@@ -256,7 +256,7 @@ var functionForms = forms{
 func functionLost(c *Console, q *request) (*loss, error) {
 	name := q.PathValue("name")
 	l := &loss{What: "the function " + name}
-	rules, err := c.rulesOf(q, q.PathValue("region"))
+	rules, err := c.rulesOf(q.optional(), q.PathValue("region"))
 	if err != nil {
 		return l, nil //nolint:nilerr // who may not see the rules may still delete
 	}

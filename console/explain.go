@@ -67,7 +67,7 @@ func (c *Console) explain(q *request) (*page, error) {
 // denials are the last calls that were refused; who may not see them sees none.
 func (c *Console) denials(q *request, n int) []explanation {
 	var out struct{ Denials []explanation }
-	if c.api.Berth(q.ctx, "ListDenials", map[string]any{"maxResults": n}, &out) != nil {
+	if c.api.Berth(q.optional().ctx, "ListDenials", map[string]any{"maxResults": n}, &out) != nil {
 		return nil
 	}
 	return out.Denials

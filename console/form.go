@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 )
@@ -53,8 +52,7 @@ func (c *Console) perform(ctx context.Context, in any) (any, error) {
 		err := c.api.Catalog(ctx, in.method, in.path, in.in, &out)
 		return out, err
 	}
-	path := reflect.TypeOf(in).Elem().PkgPath()
-	return c.api.Call(ctx, signingNames[path[strings.LastIndexByte(path, '/')+1:]], in)
+	return c.api.Call(ctx, serviceOf(in), in)
 }
 
 // submit takes a form. What cannot be done is told on the page that it came from, made by

@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+
+	"github.com/berth-registry/berth/internal/berthtest"
 )
 
 // payloads are texts that would run a script, or make an element, where a page does not
@@ -239,8 +241,18 @@ func (s *site) sessionsEnd(do func(string, string, url.Values, map[string]string
 	}
 	in := do("POST", "/signin", url.Values{"with": {"key"}, "key": {*key.AccessKey.AccessKeyId}, "secret": {*key.AccessKey.SecretAccessKey}}, nil)
 	carol := map[string]string{"Cookie": in.Cookies()[0].Name + "=" + in.Cookies()[0].Value}
-	if got := do("GET", "/repositories", nil, carol); got.StatusCode != http.StatusOK {
+	if got := do("GET", "/explain", nil, carol); got.StatusCode != http.StatusOK {
 		t.Errorf("carol: %s", got.Status)
+	}
+	// What a page shows beside is no attempt of hers; what she opens is.
+	if out := s.shell(berthtest.Binary(t)+" explain --data "+s.data, "", ""); strings.Contains(out, "carol") {
+		t.Errorf("her page left denials:\n%s", out)
+	}
+	if got := do("GET", "/users", nil, carol); got.StatusCode != http.StatusOK {
+		t.Errorf("a page that she may not see: %s", got.Status)
+	}
+	if out := s.shell(berthtest.Binary(t)+" explain --data "+s.data, "", ""); strings.Count(out, "carol") != 1 || !strings.Contains(out, "iam:ListUsers") {
+		t.Errorf("her attempt is not told:\n%s", out)
 	}
 	if got := do("POST", "/signout", nil, carol); got.StatusCode != http.StatusForbidden {
 		t.Errorf("signed out by another site: %s", got.Status)
@@ -248,7 +260,7 @@ func (s *site) sessionsEnd(do func(string, string, url.Values, map[string]string
 	if err := second(users.UpdateAccessKey(t.Context(), &iam.UpdateAccessKeyInput{UserName: ptr("carol"), AccessKeyId: key.AccessKey.AccessKeyId, Status: "Inactive"})); err != nil {
 		t.Fatal(err)
 	}
-	if got := do("GET", "/repositories", nil, carol); got.StatusCode != http.StatusSeeOther {
+	if got := do("GET", "/explain", nil, carol); got.StatusCode != http.StatusSeeOther {
 		t.Errorf("after the key was deactivated: %s", got.Status)
 	}
 	if got := do("GET", "/live", nil, map[string]string{"Sec-Fetch-Dest": "empty"}); got.StatusCode != http.StatusUnauthorized {

@@ -173,17 +173,17 @@ func (c *Console) loadUser(q *request, b *personBody) error {
 	if out.User.PermissionsBoundary != nil {
 		b.Boundary = aws.ToString(out.User.PermissionsBoundary.PermissionsBoundaryArn)
 	}
-	keys, err := ask[iam.ListAccessKeysOutput](q.ctx, c.api, &iam.ListAccessKeysInput{UserName: aws.String(b.Name)})
+	keys, err := ask[iam.ListAccessKeysOutput](q.optional().ctx, c.api, &iam.ListAccessKeysInput{UserName: aws.String(b.Name)})
 	if err == nil {
 		b.Keys = keys.AccessKeyMetadata
 	}
-	groups, err := ask[iam.ListGroupsForUserOutput](q.ctx, c.api, &iam.ListGroupsForUserInput{UserName: aws.String(b.Name)})
+	groups, err := ask[iam.ListGroupsForUserOutput](q.optional().ctx, c.api, &iam.ListGroupsForUserInput{UserName: aws.String(b.Name)})
 	if err == nil {
 		for _, g := range groups.Groups {
 			b.Groups = append(b.Groups, aws.ToString(g.GroupName))
 		}
 	}
-	all, err := ask[iam.ListGroupsOutput](q.ctx, c.api, &iam.ListGroupsInput{MaxItems: aws.Int32(1000)})
+	all, err := ask[iam.ListGroupsOutput](q.optional().ctx, c.api, &iam.ListGroupsInput{MaxItems: aws.Int32(1000)})
 	if err == nil {
 		for _, g := range all.Groups {
 			if name := aws.ToString(g.GroupName); !slices.Contains(b.Groups, name) {
@@ -191,7 +191,7 @@ func (c *Console) loadUser(q *request, b *personBody) error {
 			}
 		}
 	}
-	_, err = ask[iam.GetLoginProfileOutput](q.ctx, c.api, &iam.GetLoginProfileInput{UserName: aws.String(b.Name)})
+	_, err = ask[iam.GetLoginProfileOutput](q.optional().ctx, c.api, &iam.GetLoginProfileInput{UserName: aws.String(b.Name)})
 	b.Password = err == nil
 	return nil
 }
@@ -386,10 +386,10 @@ func (c *Console) policy(q *request) (*page, error) {
 		b.Document = document(v.PolicyVersion.Document)
 	}
 	b.Part = c.part(q, err)
-	if list, err := ask[iam.ListPolicyVersionsOutput](q.ctx, c.api, &iam.ListPolicyVersionsInput{PolicyArn: aws.String(b.ARN)}); err == nil {
+	if list, err := ask[iam.ListPolicyVersionsOutput](q.optional().ctx, c.api, &iam.ListPolicyVersionsInput{PolicyArn: aws.String(b.ARN)}); err == nil {
 		b.Versions = list.Versions
 	}
-	if used, err := ask[iam.ListEntitiesForPolicyOutput](q.ctx, c.api, &iam.ListEntitiesForPolicyInput{PolicyArn: aws.String(b.ARN)}); err == nil {
+	if used, err := ask[iam.ListEntitiesForPolicyOutput](q.optional().ctx, c.api, &iam.ListEntitiesForPolicyInput{PolicyArn: aws.String(b.ARN)}); err == nil {
 		for _, u := range used.PolicyUsers {
 			b.Used = append(b.Used, someone{Name: aws.ToString(u.UserName), Path: "/users"})
 		}

@@ -106,18 +106,18 @@ func (c *Console) image(q *request) (*page, error) {
 	}
 	b.Host = aws.ToString(r.RepositoryUri)
 	b.ContentPart = c.part(q, c.loadContents(q, b))
-	refs, err := ask[ecr.ListImageReferrersOutput](q.ctx, c.api, &ecr.ListImageReferrersInput{RepositoryName: aws.String(b.Name), SubjectId: &types.SubjectIdentifier{ImageDigest: aws.String(b.Digest)}})
+	refs, err := ask[ecr.ListImageReferrersOutput](q.optional().ctx, c.api, &ecr.ListImageReferrersInput{RepositoryName: aws.String(b.Name), SubjectId: &types.SubjectIdentifier{ImageDigest: aws.String(b.Digest)}})
 	if err == nil { // who may not see them has the rest
 		b.Referrers = refs.Referrers
 	}
 	var origin imageOrigin
-	if c.api.Berth(q.ctx, "DescribeImageOrigin", map[string]any{"repositoryName": b.Name, "reference": b.Digest}, &origin) == nil {
+	if c.api.Berth(q.optional().ctx, "DescribeImageOrigin", map[string]any{"repositoryName": b.Name, "reference": b.Digest}, &origin) == nil {
 		b.Origin = &origin
 	}
-	b.Pulls, err = c.pullsOf(q, b)
-	b.PullPart = c.part(q, err)
+	b.Pulls, err = c.pullsOf(q.optional(), b)
+	b.PullPart = c.part(q.optional(), err)
 	var i struct{ Impact *impact }
-	if c.api.Catalog(q.ctx, "GET", query("berth/impact", "repository", b.Name, "digest", b.Digest), nil, &i) == nil {
+	if c.api.Catalog(q.optional().ctx, "GET", query("berth/impact", "repository", b.Name, "digest", b.Digest), nil, &i) == nil {
 		b.Impact = i.Impact
 	}
 	title := b.Name + "@" + short(b.Digest)

@@ -33,7 +33,7 @@ func (c *Console) usageOf(q *request) (list []usage, total usage, err error) {
 // regions are those in which the account has something, and the home region.
 func (c *Console) regions(q *request) []string {
 	out := []string{string(c.host.Home().Region)}
-	list, _, err := c.usageOf(q)
+	list, _, err := c.usageOf(q.optional())
 	if err != nil { // who may not ask sees the home region
 		return out
 	}
@@ -219,6 +219,7 @@ type overviewBody struct {
 
 func (c *Console) overview(q *request) (*page, error) {
 	b := overviewBody{Span: cmp.Or(q.FormValue("span"), "day"), Registry: c.host.Registry(arn.Place{Account: q.me.Principal.Account, Region: q.caller.Region}), Endpoint: c.host.Endpoint()}
+	q = q.optional() // it is where everybody begins, whatever they may see
 	list, total, err := c.usageOf(q)
 	b.Regions, b.Usage, b.UsagePart = list, total, c.part(q, err)
 	b.Chart, b.Series, err = c.activityChart(q, b.Span)

@@ -263,7 +263,11 @@ func (c *Console) part(q *request, err error) *part {
 	if err == nil {
 		return nil
 	}
-	return &part{Text: c.tell(err), Request: q.caller.RequestID, Denied: isDenied(err)}
+	p := &part{Text: c.tell(err), Denied: isDenied(err)}
+	if !q.quiet { // else there is no record that could be explained
+		p.Request = q.caller.RequestID
+	}
+	return p
 }
 
 func (c *Console) serveStatic(w http.ResponseWriter, r *http.Request) {

@@ -157,7 +157,7 @@ func (c *Console) fillServices(q *request, list []foundRepository) {
 	for _, r := range list {
 		ids = append(ids, r.RepositoryName)
 	}
-	found, _, err := c.found(q, repositoryBlueprint, 200, map[string]any{"property": "$identifier", "operator": "in", "value": ids})
+	found, _, err := c.found(q.optional(), repositoryBlueprint, 200, map[string]any{"property": "$identifier", "operator": "in", "value": ids})
 	if err != nil {
 		return
 	}
@@ -258,7 +258,7 @@ func (c *Console) describe(q *request, name string) (*types.Repository, error) {
 // entityOf is the catalog's entity of a repository, nil when there is none.
 func (c *Console) entityOf(q *request, name string) *entity {
 	var out struct{ Entity *entity }
-	if c.api.Catalog(q.ctx, http.MethodGet, "blueprints/"+repositoryBlueprint+"/entities"+pathOne(name), nil, &out) != nil {
+	if c.api.Catalog(q.optional().ctx, http.MethodGet, "blueprints/"+repositoryBlueprint+"/entities"+pathOne(name), nil, &out) != nil {
 		return nil
 	}
 	return out.Entity

@@ -277,7 +277,7 @@ func (c *Console) loadSettings(q *request, b *repositoryBody) error {
 	b.Filters, b.Mutable = strings.Join(filters, " "), strings.HasPrefix(string(b.R.ImageTagMutability), "MUTABLE")
 	b.Scan = b.R.ImageScanningConfiguration != nil && b.R.ImageScanningConfiguration.ScanOnPush
 	var i struct{ Impact *impact }
-	if c.api.Catalog(q.ctx, http.MethodGet, query("berth/impact", "repository", b.Name), nil, &i) == nil {
+	if c.api.Catalog(q.optional().ctx, http.MethodGet, query("berth/impact", "repository", b.Name), nil, &i) == nil {
 		b.Impact = i.Impact
 	}
 	return nil

@@ -31,7 +31,7 @@ func (c *Console) unowned(q *request) (*page, error) {
 		return nil, err
 	}
 	b.List = out.Repositories[:min(len(out.Repositories), pageSize)]
-	if list, _, err := c.found(q, "service", 200); err == nil { // suggestions
+	if list, _, err := c.found(q.optional(), "service", 200); err == nil { // suggestions
 		b.Services = list
 	}
 	return &page{Title: "Without an owner", Section: "catalog", view: "unowned", Live: "changes", Body: b}, nil

@@ -122,11 +122,29 @@ func (g *Gate) Do(ctx context.Context, c Call, act func(context.Context) error) 
 		}
 		err = act(ctx)
 	}
+	var denied *Denied
+	if c.ReadOnly && optional(ctx) && errors.As(err, &denied) {
+		if x := ExchangeFrom(ctx); x != nil {
+			x.Recorded()
+		}
+		return err
+	}
 	if !errors.Is(err, ErrNobody) && !errors.Is(err, ErrUnrecorded) { // no record before a principal is known
 		g.recorder.Record(ctx, c, time.Since(start), err)
 	}
 	return err
 }
+
+type optionalKey struct{}
+
+// WithOptional marks calls that their caller did not ask for, such as those of a page that
+// shows more to who may see more: where such a call only reads and is denied, that is no
+// attempt of anybody, and leaves no record.
+func WithOptional(ctx context.Context) context.Context {
+	return context.WithValue(ctx, optionalKey{}, true)
+}
+
+func optional(ctx context.Context) bool { return ctx.Value(optionalKey{}) != nil }
 
 // Further is Do for another action of the same request on the same resources: a
 // push that creates its repository, say. Without act it only asks.

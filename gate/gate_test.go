@@ -67,6 +67,30 @@ func TestDo(t *testing.T) {
 	}
 }
 
+// TestOptional: only a read that was denied leaves no record, and the exchange does not
+// make one either.
+func TestOptional(t *testing.T) {
+	root := arn.Root("000000000012")
+	for name, c := range map[string]struct {
+		call     gate.Call
+		recorded int
+	}{
+		"a denied read":   {gate.Call{Principal: root, Action: "Other", Resources: []string{"*"}, ReadOnly: true}, 0},
+		"a denied change": {gate.Call{Principal: root, Action: "Other", Resources: []string{"*"}}, 1},
+		"a read":          {gate.Call{Principal: root, Action: "Read", Resources: []string{"*"}, ReadOnly: true}, 1},
+	} {
+		p := &planes{allow: map[string]bool{"Read": true}}
+		x := &gate.Exchange{}
+		_ = gate.New(p, p).Do(gate.WithExchange(gate.WithOptional(t.Context()), x), c.call, func(context.Context) error { return nil })
+		if len(p.recorded) != c.recorded {
+			t.Errorf("%s: recorded %q", name, p.recorded)
+		}
+		if quiet := x.Done(nil); quiet != (c.recorded == 0) { // the planes here mark nothing themselves
+			t.Errorf("%s: the exchange counts as recorded: %v", name, quiet)
+		}
+	}
+}
+
 // TestFurther: a further action is asked for, done and recorded on its own.
 func TestFurther(t *testing.T) {
 	p := &planes{allow: map[string]bool{"Push": true, "Create": true}}
