@@ -1,8 +1,12 @@
 package console_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 )
 
@@ -196,6 +200,43 @@ func TestActions(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.see("appears/by-itself")
+		}},
+		{"a log that follows", func() {
+			logs := cloudwatchlogs.NewFromConfig(s.aws)
+			put := func(text string) {
+				t.Helper()
+				if err := second(logs.PutLogEvents(t.Context(), &cloudwatchlogs.PutLogEventsInput{LogGroupName: ptr("app"), LogStreamName: ptr("s"), LogEvents: []logtypes.InputLogEvent{{Timestamp: ptr(time.Now().UnixMilli()), Message: &text}}})); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, err := range []error{second(logs.CreateLogGroup(t.Context(), &cloudwatchlogs.CreateLogGroupInput{LogGroupName: ptr("app")})),
+				second(logs.CreateLogStream(t.Context(), &cloudwatchlogs.CreateLogStreamInput{LogGroupName: ptr("app"), LogStreamName: ptr("s")}))} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			put("the first line")
+			b.open("/logs")
+			b.press("app")
+			b.see("the first line")
+			put("the second line")
+			b.see("the second line")
+			b.fill("Filter pattern", "second")
+			b.until("only what fits", `document.querySelectorAll(".lines div").length === 1`)
+		}},
+		{"pages and copies", func() {
+			for i := range 55 {
+				s.repository(fmt.Sprintf("many/repo-%02d", i))
+			}
+			b.open("/repositories?q=many")
+			b.see("many/repo-49")
+			b.press("Next page")
+			b.see("many/repo-54")
+			b.press("First page")
+			b.see("many/repo-00")
+			b.press("many/repo-00")
+			b.until("the copy button", `(() => { const e = document.querySelector(".head .copy"); if (!e) return false; e.click(); return true })()`)
+			b.until("it is copied", `document.querySelector(".head .copy.copied") !== null`)
 		}},
 		{"theme and keyboard", func() {
 			b.open("/")

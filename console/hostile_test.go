@@ -1,9 +1,12 @@
 package console_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -271,5 +274,47 @@ func (s *site) sessionsEnd(do func(string, string, url.Values, map[string]string
 	}
 	if strings.Contains(s.s.Log(), code) || strings.Contains(s.s.Log(), *key.AccessKey.SecretAccessKey) {
 		t.Error("the log has a secret")
+	}
+}
+
+// TestSecureCookies: over TLS the session's cookie is bound to the host, and a cookie of
+// the other name is none.
+func TestSecureCookies(t *testing.T) {
+	s := newSite(t, "--tls", "auto")
+	pem, err := os.ReadFile(s.s.Env["AWS_CA_BUNDLE"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		t.Fatal("the CA does not parse")
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	resp, err := client.PostForm(s.base+"/signin", url.Values{"with": {"key"}, "key": {s.s.Env["AWS_ACCESS_KEY_ID"]}, "secret": {s.s.Env["AWS_SECRET_ACCESS_KEY"]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if len(resp.Cookies()) != 1 {
+		t.Fatalf("%s %v", resp.Status, resp.Header)
+	}
+	c := resp.Cookies()[0]
+	if c.Name != "__Host-berth-session" || !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode {
+		t.Errorf("%+v", c)
+	}
+	for name, want := range map[string]int{c.Name: http.StatusOK, "berth-session": http.StatusSeeOther} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.base+"/repositories", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.AddCookie(&http.Cookie{Name: name, Value: c.Value})
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("with %s: %s", name, resp.Status)
+		}
 	}
 }

@@ -69,7 +69,13 @@ func (a consoleAPI) Catalog(ctx context.Context, method, path string, in, out an
 }
 
 // consoleHost tells the console about this server.
-type consoleHost struct{ s *Server }
+type consoleHost struct {
+	s     *Server
+	tries chan struct{} // mappings that are tried, each in a process
+}
+
+// triesMost is how many mappings are tried at a time.
+const triesMost = 2
 
 var _ console.Host = consoleHost{}
 
@@ -115,6 +121,12 @@ func (h consoleHost) Mark(ctx context.Context, a arn.Account, topic string) (int
 func (h consoleHost) Map(ctx context.Context, config []byte, kind string, document json.RawMessage) ([]mapping.Result, error) {
 	if _, err := mapping.Read(config); err != nil {
 		return nil, err
+	}
+	select {
+	case h.tries <- struct{}{}:
+		defer func() { <-h.tries }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	r := runner.New(h.s.ingest.program, config, 1)
 	defer r.Close()

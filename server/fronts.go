@@ -51,7 +51,7 @@ func (s *Server) fronts(master *secret.Master) error {
 		logsapi.SigningName:    logsapi.New(s.logs, g).Handler(),
 	}
 	s.aws = newAWSFront(s.identity, services, a, f, s.log)
-	o := console.Options{API: consoleAPI{services, s.port}, Host: consoleHost{s}, Identity: s.identity, Failures: f, Master: master, Log: s.log}
+	o := console.Options{API: consoleAPI{services, s.port}, Host: consoleHost{s, make(chan struct{}, triesMost)}, Identity: s.identity, Failures: f, Master: master, Log: s.log}
 	if s.cfg.SSO != nil {
 		var err error
 		if o.OIDC, err = s.cfg.SSO.client(); err != nil {
