@@ -34,7 +34,8 @@ race:
 e2e:
 	$(GO) test -timeout 900s -v -run 'TestStories|TestKill|TestPowerCut|TestTerraform' . 2>&1 | scripts/brief
 	$(GO) test -timeout 300s -v -run 'TestCrashStates|TestEveryCallFails' ./registry 2>&1 | scripts/brief
-	$(GO) test -timeout 600s -v ./console 2>&1 | scripts/brief
+	mkdir -p artefacts
+	$(GO) test -timeout 600s -v -artifacts -outputdir $(CURDIR)/artefacts ./console 2>&1 | scripts/brief
 	$(GO) test -timeout 300s ./oci/conformance
 	$(GO) test -timeout 300s -v -run TestEvaluatorsAgree ./identity/policy
 	$(GO) test -timeout 300s -v -run TestMany ./bus
@@ -47,4 +48,4 @@ bench: ## Berth beside its peers, as ratios
 	$(GO) run ./bench
 
 clean:
-	rm -rf bin
+	rm -rf bin artefacts
