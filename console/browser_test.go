@@ -277,8 +277,25 @@ func (b *browser) press(text string) {
 	b.t.Helper()
 	q := quote(text)
 	find := `((n) => { const open = document.querySelector("dialog[open]"); const all = "button, a, summary, label"; return [...(open ?? document).querySelectorAll("main " + all.replaceAll(", ", ", main ")), ...(open ? [] : document.querySelectorAll(all))].filter(e => e.checkVisibility()).find(e => (e.innerText ?? e.textContent).trim() === n || e.getAttribute("aria-label") === n) })(` + q + ")"
-	b.until("button "+text, `(() => { if (document.readyState !== "complete") return false; const e = `+find+`; if (!e) return false; e.scrollIntoView({block: "center"}); `+target+` })()`)
-	b.do(chromedp.Click(chromedp.CSS("[data-target-now]")))
+	mark := `(() => { if (document.readyState !== "complete") return false; const e = ` + find + `; if (!e) return false; e.scrollIntoView({block: "center"}); window.before = true; window.leads = !!(e.closest("a[href]") || e.type === "submit" && e.form); ` + target + ` })()`
+	b.until("button "+text, mark)
+	// What leads to another page has done so before the test goes on.
+	leads := value[bool](b, "!!window.leads")
+	for try := 0; ; try++ { // a part that is brought up to date meanwhile has another button in its place
+		ctx, stop := context.WithTimeout(b.ctx, 4*time.Second)
+		err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS("[data-target-now]")))
+		stop()
+		if err == nil {
+			break
+		}
+		if try == 3 {
+			b.failed(fmt.Errorf("press %s: %w", text, err))
+		}
+		b.until("button "+text, mark)
+	}
+	if leads {
+		b.until("the page behind "+text, "!window.before && document.readyState === 'complete'")
+	}
 }
 
 // sizes of screens that pages are looked at in.
