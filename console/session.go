@@ -146,6 +146,5 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	setCookie(w, r, sessionCookie, "", -1)
-	w.Header().Set("Clear-Site-Data", `"cache"`)
 	http.Redirect(w, r, "/signin", http.StatusSeeOther)
 }
