@@ -24,8 +24,7 @@ type Usage struct {
 // DescribeUsageInput asks what the caller's account holds.
 type DescribeUsageInput struct{}
 
-// DescribeUsageOutput tells it by region. Of a large registry the numbers may be half a
-// minute old.
+// DescribeUsageOutput tells it by region. The numbers may be three seconds old.
 type DescribeUsageOutput struct{ Regions []Usage }
 
 // DescribeUsage counts repositories, images and bytes. Who may describe all repositories

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	logtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 )
 
 // TestActions does what the guides leave out, each by its form.
@@ -43,6 +44,24 @@ func TestActions(t *testing.T) {
 			b.sure("Delete", "the template for made")
 			b.see("The template for made was deleted.")
 		}},
+		{"a template keeps what its form does not show", func() {
+			if err := second(ecr.NewFromConfig(s.aws).CreateRepositoryCreationTemplate(t.Context(), &ecr.CreateRepositoryCreationTemplateInput{Prefix: ptr("kept"), AppliedFor: []types.RCTAppliedFor{"PULL_THROUGH_CACHE"},
+				ResourceTags: []types.Tag{{Key: ptr("k"), Value: ptr("v")}}})); err != nil {
+				t.Fatal(err)
+			}
+			b.open("/templates/us-east-1?prefix=kept")
+			b.press("Remove this tag")
+			b.fill("Description", "changed")
+			b.press("Save")
+			b.see("The template for kept was changed.")
+			out, err := ecr.NewFromConfig(s.aws).DescribeRepositoryCreationTemplates(t.Context(), &ecr.DescribeRepositoryCreationTemplatesInput{Prefixes: []string{"kept"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := out.RepositoryCreationTemplates[0]; *got.Description != "changed" || len(got.AppliedFor) != 1 || got.AppliedFor[0] != "PULL_THROUGH_CACHE" || len(got.ResourceTags) != 0 {
+				t.Errorf("%+v", got)
+			}
+		}},
 		{"policies of a repository", func() {
 			b.open("/repositories/us-east-1/team/app?tab=permissions")
 			b.set("policy", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"ecr:NoSuch","Resource":1}]}`)
@@ -68,6 +87,7 @@ func TestActions(t *testing.T) {
 			b.until("the command follows", `[...document.querySelectorAll("pre[data-cli] code")].some(c => c.textContent.includes("--image-tag-mutability IMMUTABLE"))`)
 			value[bool](b, `document.querySelector("#filters").form.requestSubmit() || true`)
 			b.see("The rule for tags was changed.")
+			b.see("--image-tag-mutability IMMUTABLE_WITH_EXCLUSION --image-tag-mutability-exclusion-filters 'filterType=WILDCARD,filter=dev-*'")
 			b.until("the filter is there", `document.querySelector("#filters").value === "dev-*"`)
 		}},
 		{"tags and images", func() {

@@ -17,7 +17,6 @@ type auditBody struct {
 	Part        *part
 	R           *record
 	Raw         string
-	Steps       []step
 }
 
 // audit is the log of calls.

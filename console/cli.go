@@ -7,11 +7,11 @@ import (
 )
 
 // A command is shown beside the form that does the same. Its text has places {name} for
-// the form's fields; what stands in [ ] is left out while one of its fields is empty. The
+// the form's fields, {name*prefix} for one that holds words, each behind a prefix; what stands in [ ] is left out while one of its fields is empty. The
 // script fills it in again as somebody types.
 var (
 	optionalPart = regexp.MustCompile(`\s*\[([^\][]*)\]`)
-	commandPlace = regexp.MustCompile(`\{([a-zA-Z_]+)(?:=([^}]*))?\}`)
+	commandPlace = regexp.MustCompile(`\{([a-zA-Z_]+)(?:=([^}]*)|\*([^}]*))?\}`)
 	plainWord    = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
 )
 
@@ -39,6 +39,13 @@ func command(text string, values map[string]string) string {
 		m := commandPlace.FindStringSubmatch(place)
 		if m[2] != "" { // only a condition
 			return ""
+		}
+		if m[3] != "" {
+			var words []string
+			for _, w := range strings.Fields(values[m[1]]) {
+				words = append(words, quoted(m[3]+w))
+			}
+			return strings.Join(words, " ")
 		}
 		if v := values[m[1]]; v != "" {
 			return quoted(v)

@@ -26,6 +26,8 @@ func TestCommand(t *testing.T) {
 		{"aws x [--force{force=on}] end", map[string]string{"force": "on"}, "aws x --force end"},
 		{"aws x [--force{force=on}] end", map[string]string{"force": "off"}, "aws x end"},
 		{"aws x [--t Key={k},Value={v}] end", map[string]string{"k": "a"}, "aws x end"},
+		{"aws x --m {m}[_WITH --f {f*filter=}] end", map[string]string{"m": "A", "f": "latest  dev-*"}, "aws x --m A_WITH --f filter=latest 'filter=dev-*' end"},
+		{"aws x --m {m}[_WITH --f {f*filter=}] end", map[string]string{"m": "A"}, "aws x --m A end"},
 		{"aws x --p {p}", map[string]string{"p": "{\"a\": [1]}"}, `aws x --p '{"a": [1]}'`},
 	} {
 		if got := command(c.text, c.values); got != c.want {

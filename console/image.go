@@ -41,13 +41,12 @@ type imageConfig struct {
 	Architecture string
 	OS           string
 	Config       struct {
-		User         string
-		Env          []string
-		Entrypoint   []string
-		Cmd          []string
-		WorkingDir   string
-		Labels       map[string]string
-		ExposedPorts map[string]any
+		User       string
+		Env        []string
+		Entrypoint []string
+		Cmd        []string
+		WorkingDir string
+		Labels     map[string]string
 	}
 	History []struct {
 		CreatedBy  string `json:"created_by"`

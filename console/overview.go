@@ -212,7 +212,6 @@ type overviewBody struct {
 	EventPart *part
 	Denials   []explanation
 	Notices   int
-	Unowned   int
 	Registry  string
 	Endpoint  string
 }

@@ -19,7 +19,6 @@ import (
 
 	"github.com/aws/smithy-go"
 
-	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/identity"
 )
 
@@ -101,12 +100,11 @@ func (s screen) Typed(name, fallback string) string {
 // me is who has signed in, as the screen shows it.
 type me struct {
 	ARN, Name, Account string
-	Root               bool
 	Ends               time.Time
 }
 
 func whoIs(b *identity.Browser) *me {
-	m := &me{ARN: b.Principal.ARN, Account: string(b.Principal.Account), Root: b.Principal.Kind == arn.KindRoot, Ends: b.Ends}
+	m := &me{ARN: b.Principal.ARN, Account: string(b.Principal.Account), Ends: b.Ends}
 	m.Name = m.ARN[strings.LastIndexAny(m.ARN, "/:")+1:]
 	return m
 }
@@ -115,7 +113,6 @@ func whoIs(b *identity.Browser) *me {
 type flash struct {
 	Text string `json:"t"`
 	CLI  string `json:"c,omitempty"`
-	Bad  bool   `json:"b,omitempty"`
 }
 
 // done answers a form: it goes to a page, which tells what was done.

@@ -32,7 +32,6 @@ type repositoriesBody struct {
 	Filtered                   bool
 	Total                      int64
 	Registry                   string
-	Templates                  bool
 }
 
 // repositories lists and filters them.
@@ -179,6 +178,7 @@ type newRepositoryBody struct {
 	Tags                                         []tagRow
 	Regions                                      []string
 	Problem                                      string
+	CLI                                          string
 }
 
 // formTags are the tags of a form, in order; empty keys are left out.
@@ -203,7 +203,7 @@ func ecrTags(list []tagRow) []types.Tag {
 
 // newRepository shows the form and takes it.
 func (c *Console) newRepository(q *request) (*page, error) {
-	b := newRepositoryBody{Region: string(q.caller.Region), Regions: c.regions(q), Mutability: "MUTABLE", Encryption: "AES256", Name: q.in("name")}
+	b := newRepositoryBody{Region: string(q.caller.Region), Regions: c.regions(q), Mutability: "MUTABLE", Encryption: "AES256", Name: q.in("name"), CLI: createCommand}
 	p := &page{Title: "Create a repository", Section: "repositories", view: "new-repository"}
 	if q.Method == http.MethodGet {
 		p.Body = b
@@ -229,17 +229,11 @@ func (c *Console) newRepository(q *request) (*page, error) {
 		return p, nil
 	}
 	return q.done(pathOf("/repositories", b.Region, b.Name)+"?tab=push", "Repository "+b.Name+" was created. Push to it with these commands.",
-		command(createCommand, map[string]string{"name": b.Name, "region": b.Region, "mutability": b.Mutability, "scan": scanText(b.Scan)}))
+		command(createCommand, q.values()))
 }
 
-const createCommand = "aws ecr create-repository --repository-name {name}[ --image-tag-mutability {mutability}][ --image-scanning-configuration scanOnPush={scan}] --region {region}"
-
-func scanText(on bool) string {
-	if on {
-		return "true"
-	}
-	return ""
-}
+const createCommand = "aws ecr create-repository --repository-name {name} [--image-tag-mutability {mutability}] [--encryption-configuration encryptionType=KMS{encryption=KMS}]" +
+	" [--image-scanning-configuration scanOnPush={scan}] [--tags Key={tag_key},Value={tag_value}] --region {region}"
 
 var errNoRepository = errors.New("the repository is gone")
 

@@ -78,12 +78,10 @@ type repositoryBody struct {
 	// events and origin
 	Events []*record
 	Steps  []step
-	Unpacked
+	Impact *impact
 }
 
-// Unpacked is what a deletion would take.
-type Unpacked struct{ Impact *impact }
-
+// impact is what a deletion would take.
 type impact struct {
 	Images, Services, BasedOn []string
 	Running                   []map[string]any
@@ -336,7 +334,7 @@ var repositoryForms = forms{
 			return &ecr.DeleteLifecyclePolicyInput{RepositoryName: aws.String(q.PathValue("name"))}
 		})},
 	"mutability": {text: "The rule for tags was changed.", to: "/repositories/{region}/{name}?tab=settings",
-		cli: "aws ecr put-image-tag-mutability --repository-name {name} --image-tag-mutability {mutability} --region {region}", in: call(mutability)},
+		cli: "aws ecr put-image-tag-mutability --repository-name {name} --image-tag-mutability {mutability}[_WITH_EXCLUSION --image-tag-mutability-exclusion-filters {filters*filterType=WILDCARD,filter=}] --region {region}", in: call(mutability)},
 	"scan": {text: "The setting was changed.", to: "/repositories/{region}/{name}?tab=settings",
 		cli: "aws ecr put-image-scanning-configuration --repository-name {name} --image-scanning-configuration scanOnPush={scan} --region {region}",
 		in: call(func(q *request) any {

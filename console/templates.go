@@ -21,7 +21,7 @@ type templatesBody struct {
 	Region  string
 	Edit    *types.RepositoryCreationTemplate
 	Tags    []tagRow
-	OnPush  bool
+	CLI     string
 }
 
 // templates lists the templates that repositories are made by.
@@ -47,7 +47,7 @@ func (c *Console) templates(q *request) (*page, error) {
 
 // template shows the form of one; a prefix that is not there is a new one.
 func (c *Console) template(q *request) (*page, error) {
-	b := &templatesBody{Region: q.PathValue("region"), Regions: c.regions(q), OnPush: true}
+	b := &templatesBody{Region: q.PathValue("region"), Regions: c.regions(q), CLI: templateCommand("create", " --applied-for CREATE_ON_PUSH")}
 	title := "Create a template"
 	if prefix := q.in("prefix"); prefix != "" && q.in("do") != "create" {
 		out, err := ask[ecr.DescribeRepositoryCreationTemplatesOutput](q.ctx, c.api, &ecr.DescribeRepositoryCreationTemplatesInput{Prefixes: []string{prefix}})
@@ -58,29 +58,34 @@ func (c *Console) template(q *request) (*page, error) {
 			return errorPage(http.StatusNotFound, "No such template", "There is no template for "+prefix+" in "+b.Region+"."), nil
 		}
 		b.Edit = &out.RepositoryCreationTemplates[0]
-		title, b.Tags = "Template "+prefix, sortedTags(b.Edit.ResourceTags)
-		b.OnPush = false
-		for _, f := range b.Edit.AppliedFor {
-			b.OnPush = b.OnPush || string(f) == onPush
-		}
+		title, b.Tags, b.CLI = "Template "+prefix, sortedTags(b.Edit.ResourceTags), templateCommand("update", "")
 	}
 	return &page{Title: title, Section: "templates", view: "template", Body: b}, nil
 }
 
 const onPush = "CREATE_ON_PUSH"
 
+// templateCommand is the command that makes or changes a template as the form does.
+func templateCommand(do, more string) string {
+	return "aws ecr " + do + "-repository-creation-template --prefix {prefix}" + more + " --image-tag-mutability {mutability} [--encryption-configuration encryptionType=KMS{encryption=KMS}]" +
+		" [--description {description}] [--repository-policy {policy}] [--lifecycle-policy {lifecycle}] [--resource-tags Key={tag_key},Value={tag_value}] --region {region}"
+}
+
 // templateForms make, change and delete templates.
 var templateForms = forms{
-	"create": {text: "The template for {prefix} was made.", to: "/templates", cli: "aws ecr create-repository-creation-template --prefix {prefix} --applied-for CREATE_ON_PUSH --image-tag-mutability {mutability} --region {region}",
+	"create": {text: "The template for {prefix} was made.", to: "/templates", cli: templateCommand("create", " --applied-for CREATE_ON_PUSH"),
 		in: call(func(q *request) any {
 			t := templateOf(q)
 			return &ecr.CreateRepositoryCreationTemplateInput{Prefix: field(q, "prefix"), AppliedFor: []types.RCTAppliedFor{onPush}, Description: t.Description, ImageTagMutability: t.ImageTagMutability,
 				EncryptionConfiguration: t.EncryptionConfiguration, RepositoryPolicy: t.RepositoryPolicy, LifecyclePolicy: t.LifecyclePolicy, ResourceTags: t.ResourceTags}
 		})},
-	"update": {text: "The template for {prefix} was changed.", to: "/templates", cli: "aws ecr update-repository-creation-template --prefix {prefix} --applied-for CREATE_ON_PUSH --image-tag-mutability {mutability} --region {region}",
+	"update": {text: "The template for {prefix} was changed.", to: "/templates", cli: templateCommand("update", ""),
 		in: call(func(q *request) any {
-			t := templateOf(q)
-			return &ecr.UpdateRepositoryCreationTemplateInput{Prefix: field(q, "prefix"), AppliedFor: []types.RCTAppliedFor{onPush}, Description: t.Description, ImageTagMutability: t.ImageTagMutability,
+			t := templateOf(q) // what the form does not show, such as what it is applied for, stays
+			if t.ResourceTags == nil {
+				t.ResourceTags = []types.Tag{} // all were removed
+			}
+			return &ecr.UpdateRepositoryCreationTemplateInput{Prefix: field(q, "prefix"), Description: t.Description, ImageTagMutability: t.ImageTagMutability,
 				EncryptionConfiguration: t.EncryptionConfiguration, RepositoryPolicy: t.RepositoryPolicy, LifecyclePolicy: t.LifecyclePolicy, ResourceTags: t.ResourceTags}
 		})},
 	"delete": {lost: loses("the template for {prefix}", "Pushes to names that it fits make no repositories by it any more. Repositories that it made stay."), text: "The template for {prefix} was deleted.", to: "/templates", cli: "aws ecr delete-repository-creation-template --prefix {prefix} --region {region}",

@@ -106,7 +106,7 @@ type Registry struct {
 	cache   *cache
 	recent  manifest.Recent
 	guards  *fresh.Cache[guardKey, guard]
-	usage   usages
+	usage   *fresh.Cache[arn.Account, []Usage]
 }
 
 // New makes the plane on a migrated database.
@@ -125,7 +125,7 @@ func New(db *sqldb.DB, blobs *blob.Blobs, master *secret.Master, o Options) *Reg
 	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, missing: o.Missing, origin: o.Origin, events: o.Events, watcher: o.Watcher, now: o.Now, log: o.Log,
 		node: hex.EncodeToString(node[:]), live: newSessions(), pulls: newPulls(), leases: newLeases(),
 		cache: newCache(db.SingleProcess()), guards: fresh.New[guardKey, guard](guardLife, maxGuards, o.Now),
-		usage: usages{by: map[arn.Account]usageAnswer{}}}
+		usage: fresh.New[arn.Account, []Usage](usageFor, maxGuards, o.Now)}
 }
 
 // newID makes a positive random id.

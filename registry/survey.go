@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/berth-registry/berth/arn"
@@ -13,23 +12,8 @@ import (
 	"github.com/berth-registry/berth/sqldb"
 )
 
-// Usage reads all that an account has. What took long is kept for usageTimes as long, and
-// for usageFor at most.
-const (
-	usageFor   = 30 * time.Second
-	usageTimes = 200
-)
-
-// usages are the last answers of Usage.
-type usages struct {
-	mu sync.Mutex
-	by map[arn.Account]usageAnswer
-}
-
-type usageAnswer struct {
-	list  []Usage
-	until time.Time
-}
+// usageFor is how long Usage may be old: it reads all that an account has.
+const usageFor = 3 * time.Second
 
 // Usage is what an account's registry holds in a region. Bytes counts each layer once a
 // repository.
@@ -38,27 +22,10 @@ type Usage struct {
 	Repositories, Images, Bytes int64
 }
 
-// Usage tells what an account's registries hold: as of now, and where there is so much that
-// reading it takes long, as of at most half a minute ago.
+// Usage tells what an account's registries hold, as of at most three seconds ago.
 func (r *Registry) Usage(ctx context.Context, a arn.Account) ([]Usage, error) {
-	r.usage.mu.Lock()
-	known, ok := r.usage.by[a]
-	r.usage.mu.Unlock()
-	if ok && r.now().Before(known.until) {
-		return known.list, nil
-	}
-	began := time.Now()
-	list, err := r.readUsage(ctx, a)
-	if err != nil {
-		return nil, storage(err)
-	}
-	r.usage.mu.Lock()
-	defer r.usage.mu.Unlock()
-	if len(r.usage.by) >= maxGuards {
-		clear(r.usage.by)
-	}
-	r.usage.by[a] = usageAnswer{list, r.now().Add(min(usageFor, usageTimes*time.Since(began)))}
-	return list, nil
+	list, err := r.usage.Get(a, func() ([]Usage, error) { return r.readUsage(ctx, a) })
+	return list, storage(err)
 }
 
 // FindKey is a place in the order of Find.

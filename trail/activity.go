@@ -75,7 +75,3 @@ func (t *Trail) Activity(ctx context.Context, a arn.Account, since time.Time) ([
 	})
 	return out, nil
 }
-
-// Newest tells when the last change of an account was recorded, in microseconds, 0 when it
-// is some time ago: who sees it grow knows that something happened.
-func (t *Trail) Newest(ctx context.Context, a arn.Account) (int64, error) { return t.newest(ctx, a) }

@@ -2,7 +2,6 @@ package trail
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/sqldb"
@@ -38,19 +37,12 @@ func (t *Trail) readActivity(ctx context.Context, a arn.Account, from int64) (ma
 
 // recentOf reads the records of an account that are in no segment yet.
 func (t *Trail) recentOf(ctx context.Context, a arn.Account, from int64) ([]*Record, error) {
-	rows, err := t.db.Query(ctx, "select body from trail_recent where account = $1 and at >= $2", a, from)
-	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Record, error) {
-		var body []byte
-		if err := scan(&body); err != nil {
-			return nil, err
-		}
-		r := &Record{}
-		return r, json.Unmarshal(body, r)
-	})
+	return t.records(ctx, arn.Place{Account: a}, "select body from trail_recent where account = $1 and at >= $2", a, from)
 }
 
-// newest reads when the last change was recorded that is in no segment yet.
-func (t *Trail) newest(ctx context.Context, a arn.Account) (at int64, err error) {
+// Newest tells when the last change of an account was recorded, in microseconds, 0 when it
+// is some time ago: who sees it grow knows that something happened.
+func (t *Trail) Newest(ctx context.Context, a arn.Account) (at int64, err error) {
 	err = t.db.QueryRow(ctx, []any{&at}, "select coalesce(max(at), 0) from trail_recent where account = $1 and reads = 0", a)
 	return at, err
 }

@@ -43,7 +43,7 @@ function fieldValue(form, pre, name) {
 function preview(pre) {
   const form = pre.closest("form") ?? $("#" + CSS.escape(pre.dataset.form ?? "-"));
   const value = (name) => fieldValue(form, pre, name);
-  const place = /\{([a-zA-Z_]+)(?:=([^}]*))?\}/g;
+  const place = /\{([a-zA-Z_]+)(?:=([^}]*)|\*([^}]*))?\}/g;
   const text = pre.dataset.cli
     .replace(/(\s*)\[([^\][]*)\]/g, (_, space, part) => {
       for (const [, name, want] of part.matchAll(place)) {
@@ -51,8 +51,9 @@ function preview(pre) {
       }
       return space + part;
     })
-    .replace(place, (_, name, want) => {
+    .replace(place, (_, name, want, prefix) => {
       if (want) return "";
+      if (prefix) return value(name).split(/\s+/).filter(Boolean).map((w) => quoted(prefix + w)).join(" ");
       return value(name) ? quoted(value(name)) : name.replaceAll("_", "-").toUpperCase();
     });
   $("code", pre).textContent = text;
