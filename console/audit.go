@@ -38,7 +38,7 @@ func (c *Console) audit(q *request) (*page, error) {
 	if e.Next != "" {
 		b.First = query("/audit", base...)
 	}
-	return &page{Title: "Audit log", Section: "audit", view: "audit", Live: "changes", Body: b}, nil
+	return &page{Title: "Audit log", Section: "audit", view: "audit", Live: liveChanges, Body: b}, nil
 }
 
 // auditRecord is one record, whole.
@@ -114,7 +114,7 @@ func (c *Console) pushes(q *request) (*page, error) {
 			t.Exists = err == nil
 		}
 	}
-	return &page{Title: "Pushes that create", Section: "pushes", view: "pushes", Live: "changes", Body: b}, nil
+	return &page{Title: "Pushes that create", Section: "pushes", view: "pushes", Live: liveChanges, Body: b}, nil
 }
 
 // pushed reports whether the record of a creation tells of a push: a function made the
@@ -149,5 +149,5 @@ func (c *Console) push(q *request) (*page, error) {
 			t.Services = names(t.Entity.Relations["service"])
 		}
 	}
-	return &page{Title: "Push to " + t.Name, Section: "pushes", view: "push", Live: "changes", Body: t}, nil
+	return &page{Title: "Push to " + t.Name, Section: "pushes", view: "push", Live: liveChanges, Body: t}, nil
 }

@@ -32,7 +32,7 @@ func (c *Console) builder(q *request) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &page{Title: "Builder", Section: "builder", view: "builder", Live: "changes", Body: &builderBody{List: list, Picture: modelPicture(list)}}, nil
+	return &page{Title: "Builder", Section: "builder", view: "builder", Live: liveChanges, Body: &builderBody{List: list, Picture: modelPicture(list)}}, nil
 }
 
 // builderOne shows a blueprint.
@@ -46,7 +46,7 @@ func (c *Console) builderOne(q *request) (*page, error) {
 		return errorPage(http.StatusNotFound, "No such blueprint", "There is no blueprint "+q.PathValue("blueprint")+"."), nil
 	}
 	b.Raw = indented(editable(b.B.raw))
-	return &page{Title: b.B.Name(), Section: "builder", view: "blueprint", Live: "changes", Body: b}, nil
+	return &page{Title: b.B.Name(), Section: "builder", view: "blueprint", Live: liveChanges, Body: b}, nil
 }
 
 // editable leaves out what the API writes itself.
@@ -251,7 +251,7 @@ func (c *Console) mapping(q *request) (*page, error) {
 			b.Problem = c.tell(err)
 		}
 	}
-	return &page{Title: "Mapping", Section: "mapping", view: "mapping", Live: "changes", Body: b}, nil
+	return &page{Title: "Mapping", Section: "mapping", view: "mapping", Live: liveChanges, Body: b}, nil
 }
 
 // try evaluates what was typed on a repository as it is.

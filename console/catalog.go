@@ -144,7 +144,7 @@ func (c *Console) catalog(q *request) (*page, error) {
 		}
 		b.Kinds = append(b.Kinds, kindLine{bp, out.Count})
 	}
-	return &page{Title: "Catalog", Section: "catalog", view: "catalog", Live: "changes", Body: b}, nil
+	return &page{Title: "Catalog", Section: "catalog", view: "catalog", Live: liveChanges, Body: b}, nil
 }
 
 // column is one of a table: a property, a relation or one of the entity's own.
@@ -241,7 +241,7 @@ func (c *Console) entities(q *request) (*page, error) {
 		b.Next = b.address("next", out.Next)
 	}
 	b.table(out.Entities)
-	return &page{Title: bp.Name(), Section: "catalog", view: "entities", Live: "changes", Body: b}, nil
+	return &page{Title: bp.Name(), Section: "catalog", view: "entities", Live: liveChanges, Body: b}, nil
 }
 
 // sortedPage is a page of a sorted list, by its number.

@@ -119,6 +119,8 @@ type request struct {
 	// problem is why a form could not be taken, for the page that it came from.
 	problem *part
 	quiet   bool // see optional
+	// newest is the mark of the account's changes before anything of the page was read.
+	newest int64
 }
 
 // optional is the request for calls that nobody asked for: what the page shows beside what
@@ -239,6 +241,7 @@ func (c *Console) page(pattern string, h handler) http.HandlerFunc {
 				return
 			}
 		}
+		q.newest = c.mark(q, liveChanges)
 		p, err := h(c, q)
 		if err != nil {
 			p = c.failed(q, err)

@@ -78,7 +78,7 @@ func (c *Console) entity(q *request) (*page, error) {
 		b.Related, err = c.related(q, list, b.E, relatedShown)
 	}
 	b.Part = c.part(q, err)
-	return &page{Title: b.E.Name(), Section: "catalog", view: "entity", Live: "changes", Body: b}, nil
+	return &page{Title: b.E.Name(), Section: "catalog", view: "entity", Live: liveChanges, Body: b}, nil
 }
 
 func (c *Console) readEntity(q *request, blueprint, id string) (*entity, error) {

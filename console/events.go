@@ -56,7 +56,7 @@ func (c *Console) rules(q *request) (*page, error) {
 		b.List = append(b.List, list...)
 	}
 	b.Functions = c.functionsOf(q, b.Region)
-	return &page{Title: "Rules", Section: "rules", view: "rules", Live: "changes", Body: b}, nil
+	return &page{Title: "Rules", Section: "rules", view: "rules", Live: liveChanges, Body: b}, nil
 }
 
 func (c *Console) rulesOf(q *request, region string) ([]ruleLine, error) {
@@ -103,7 +103,7 @@ func (c *Console) rule(q *request) (*page, error) {
 		b.Rule.Targets = targets.Targets
 	}
 	b.Pattern = indented(aws.ToString(r.EventPattern))
-	return &page{Title: name, Section: "rules", view: "rule", Live: "changes", Body: b}, nil
+	return &page{Title: name, Section: "rules", view: "rule", Live: liveChanges, Body: b}, nil
 }
 
 var ruleForms = forms{
@@ -207,7 +207,7 @@ func (c *Console) functionList(q *request) (*page, error) {
 			b.Roles = append(b.Roles, aws.ToString(r.Arn))
 		}
 	}
-	return &page{Title: "Functions", Section: "functions", view: "functions", Live: "changes", Body: b}, nil
+	return &page{Title: "Functions", Section: "functions", view: "functions", Live: liveChanges, Body: b}, nil
 }
 
 // function shows one, with its log as it grows.
@@ -220,9 +220,11 @@ func (c *Console) function(q *request) (*page, error) {
 	b.F = &types.FunctionConfiguration{FunctionName: out.FunctionName, FunctionArn: out.FunctionArn, Runtime: out.Runtime, Handler: out.Handler, Role: out.Role, Timeout: out.Timeout, MemorySize: out.MemorySize,
 		LastModified: out.LastModified, Description: out.Description, State: out.State, CodeSize: out.CodeSize, LoggingConfig: out.LoggingConfig}
 	group := logGroupOf(b.F)
+	live := "logs/" + b.Region + "/" + group
+	mark := c.mark(q, live)
 	b.Lines, err = c.logLines(q, group, "")
 	b.LogPart = c.part(q, absent(err, "ResourceNotFoundException"))
-	return &page{Title: aws.ToString(out.FunctionName), Section: "functions", view: "function", Live: "logs/" + b.Region + "/" + group, Body: b}, nil
+	return &page{Title: aws.ToString(out.FunctionName), Section: "functions", view: "function", Live: live, Mark: mark, Body: b}, nil
 }
 
 func logGroupOf(f *types.FunctionConfiguration) string {
@@ -382,10 +384,12 @@ func (c *Console) logs(q *request) (*page, error) {
 	if b.Group != "" {
 		r := *q
 		r.ctx = q.at(b.Region)
+		live := "logs/" + b.Region + "/" + b.Group
+		mark := c.mark(q, live)
 		var err error
 		b.Lines, err = c.logLines(&r, b.Group, b.Filter)
 		b.Part = c.part(q, err)
-		return &page{Title: b.Group, Section: "logs", view: "log", Live: "logs/" + b.Region + "/" + b.Group, Body: b}, nil
+		return &page{Title: b.Group, Section: "logs", view: "log", Live: live, Mark: mark, Body: b}, nil
 	}
 	for _, region := range c.regions(q) {
 		out, err := ask[cloudwatchlogs.DescribeLogGroupsOutput](q.at(region), c.api, &cloudwatchlogs.DescribeLogGroupsInput{})
@@ -397,5 +401,5 @@ func (c *Console) logs(q *request) (*page, error) {
 			b.Groups = append(b.Groups, groupLine{region, g})
 		}
 	}
-	return &page{Title: "Logs", Section: "logs", view: "logs", Live: "changes", Body: b}, nil
+	return &page{Title: "Logs", Section: "logs", view: "logs", Live: liveChanges, Body: b}, nil
 }

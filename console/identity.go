@@ -91,7 +91,7 @@ func people(which string) handler {
 			}
 		}
 		b.Part = c.part(q, err)
-		return &page{Title: k.Title, Section: which, view: "people", Live: "changes", Body: b}, nil
+		return &page{Title: k.Title, Section: which, view: "people", Live: liveChanges, Body: b}, nil
 	}
 }
 
@@ -157,7 +157,7 @@ func person(which string) handler {
 			return nil, err
 		}
 		b.Part = c.part(q, c.loadPolicies(q, b))
-		return &page{Title: b.Name, Section: which, view: "person", Live: "changes", Body: b}, nil
+		return &page{Title: b.Name, Section: which, view: "person", Live: liveChanges, Body: b}, nil
 	}
 }
 
@@ -370,7 +370,7 @@ func (c *Console) policies(q *request) (*page, error) {
 	if q.in("next") != "" {
 		b.First = query("/policies", "scope", b.Scope)
 	}
-	return &page{Title: "Policies", Section: "policies", view: "policies", Live: "changes", Body: b}, nil
+	return &page{Title: "Policies", Section: "policies", view: "policies", Live: liveChanges, Body: b}, nil
 }
 
 // policy shows a managed policy with its versions and whom it is attached to.
@@ -400,7 +400,7 @@ func (c *Console) policy(q *request) (*page, error) {
 			b.Used = append(b.Used, someone{Name: aws.ToString(r.RoleName), Path: "/roles"})
 		}
 	}
-	return &page{Title: b.Name, Section: "policies", view: "policy", Live: "changes", Body: b}, nil
+	return &page{Title: b.Name, Section: "policies", view: "policy", Live: liveChanges, Body: b}, nil
 }
 
 func (c *Console) makePolicy(q *request) (*page, error) {

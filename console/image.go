@@ -123,7 +123,7 @@ func (c *Console) image(q *request) (*page, error) {
 	if len(b.Tags) > 0 {
 		title = b.Name + ":" + b.Tags[0]
 	}
-	return &page{Title: title, Section: "repositories", view: "image", Live: "changes", Body: b}, nil
+	return &page{Title: title, Section: "repositories", view: "image", Live: liveChanges, Body: b}, nil
 }
 
 // loadContents reads the manifest and config.

@@ -1,8 +1,10 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -18,6 +20,26 @@ const (
 	beatEvery      = 15 * time.Second
 	streamLife     = 10 * time.Minute
 )
+
+// liveChanges is the topic of all changes of an account. Others are logs/REGION/GROUP.
+const liveChanges = "changes"
+
+// mark tells how far a topic is. Without an answer everything is news: the page looks once
+// more than it has to.
+func (c *Console) mark(q *request, topic string) int64 {
+	at, err := c.host.Mark(q.ctx, q.me.Principal.Account, topic)
+	if err != nil && q.ctx.Err() == nil {
+		c.log.Error("how far a page's topic is cannot be read", "topic", topic, "error", err)
+	}
+	return at
+}
+
+// since is the mark a browser has: that of its page or, when it connects again, that of the
+// last event it saw. False when it says none.
+func since(r *http.Request) (int64, bool) {
+	at, err := strconv.ParseInt(cmp.Or(r.Header.Get("Last-Event-ID"), r.FormValue("since")), 10, 64)
+	return at, err == nil
+}
 
 // streams counts what is open.
 type streams struct {
@@ -81,8 +103,23 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 		return err == nil && ctl.Flush() == nil
 	}
 	topic := r.FormValue("topic")
-	last, err := c.host.Mark(q.ctx, q.me.Principal.Account, topic)
-	if err != nil || !send("retry: 3000\n\n") {
+	last, known := since(r)
+	if !known {
+		last = c.mark(q, topic)
+	}
+	// tell looks, and says so when the browser has not seen what there is.
+	tell := func() bool {
+		now, err := c.host.Mark(q.ctx, q.me.Principal.Account, topic)
+		if err != nil {
+			return false
+		}
+		if now > last && !send(fmt.Sprintf("id: %d\nevent: changed\ndata: \n\n", now)) {
+			return false
+		}
+		last = max(last, now)
+		return true
+	}
+	if !send("retry: 3000\n\n") || !tell() {
 		return
 	}
 	look, beat, end := time.NewTicker(lookEvery), time.NewTicker(beatEvery), time.NewTimer(streamLife)
@@ -102,14 +139,9 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		case <-look.C:
-			now, err := c.host.Mark(q.ctx, q.me.Principal.Account, topic)
-			if err != nil {
+			if !tell() {
 				return
 			}
-			if now > last && !send("event: changed\ndata: \n\n") {
-				return
-			}
-			last = max(last, now)
 		}
 	}
 }

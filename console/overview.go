@@ -237,7 +237,7 @@ func (c *Console) overview(q *request) (*page, error) {
 	if c.api.Catalog(q.ctx, http.MethodGet, "blueprints/service/entities-count", nil, &count) == nil {
 		b.Services = count.Count
 	}
-	return &page{Title: "Overview", Section: "overview", view: "overview", Live: "changes", Body: b}, nil
+	return &page{Title: "Overview", Section: "overview", view: "overview", Live: liveChanges, Body: b}, nil
 }
 
 // activityChart draws pushes, pulls and refusals over time.

@@ -63,6 +63,8 @@ type page struct {
 	// Live is what the page shows as it changes: "changes" of the account, or a log group as
 	// logs/REGION/NAME. Its parts with an id and data-live are brought up to date.
 	Live string
+	// Mark is how far a log group was when the page was read: what came later is news.
+	Mark int64
 	Body any
 
 	view string // name of its template
@@ -157,6 +159,9 @@ func (c *Console) show(q *request, p *page) {
 	layout := "plain"
 	if q.me != nil {
 		layout, s.Me, s.CSRF, s.Flash, s.Nav = "layout", whoIs(q.me), c.formToken(q.token), takeFlash(q), navigation
+	}
+	if p.Live == liveChanges {
+		p.Mark = q.newest
 	}
 	var content, b bytes.Buffer
 	if err = v.ExecuteTemplate(&content, p.view, s); err == nil {

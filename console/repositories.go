@@ -76,7 +76,7 @@ func (c *Console) repositories(q *request) (*page, error) {
 	if q.in("next") != "" {
 		b.First = base
 	}
-	return &page{Title: "Repositories", Section: "repositories", view: "repositories", Live: "changes", Body: b}, nil
+	return &page{Title: "Repositories", Section: "repositories", view: "repositories", Live: liveChanges, Body: b}, nil
 }
 
 // entity is one of the catalog, as its API shows it.

@@ -117,7 +117,7 @@ func (c *Console) repositoryPage(q *request, b *repositoryBody) *page {
 	if err := load(q, b); err != nil {
 		b.Part = c.part(q, err)
 	}
-	return &page{Title: b.Name, Section: "repositories", view: "repository", Live: "changes", Body: b}
+	return &page{Title: b.Name, Section: "repositories", view: "repository", Live: liveChanges, Body: b}
 }
 
 func (c *Console) loadImages(q *request, b *repositoryBody) error {

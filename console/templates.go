@@ -42,7 +42,7 @@ func (c *Console) templates(q *request) (*page, error) {
 			}
 		}
 	}
-	return &page{Title: "Templates", Section: "templates", view: "templates", Live: "changes", Body: b}, nil
+	return &page{Title: "Templates", Section: "templates", view: "templates", Live: liveChanges, Body: b}, nil
 }
 
 // template shows the form of one; a prefix that is not there is a new one.

@@ -34,7 +34,7 @@ func (c *Console) unowned(q *request) (*page, error) {
 	if list, _, err := c.found(q.optional(), "service", 200); err == nil { // suggestions
 		b.Services = list
 	}
-	return &page{Title: "Without an owner", Section: "catalog", view: "unowned", Live: "changes", Body: b}, nil
+	return &page{Title: "Without an owner", Section: "catalog", view: "unowned", Live: liveChanges, Body: b}, nil
 }
 
 // linkUnowned gives a repository the tag that links it to a service.

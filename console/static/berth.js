@@ -86,6 +86,7 @@ async function refresh(address = location.href) {
     const reply = await fetch(address, { headers: { "X-Berth-Live": "1" }, credentials: "same-origin" });
     if (!reply.ok || reply.redirected) return;
     const next = new DOMParser().parseFromString(await reply.text(), "text/html");
+    document.body.dataset.mark = next.body.dataset.mark ?? document.body.dataset.mark;
     for (const part of all("[data-live][id]")) {
       const other = next.getElementById(part.id);
       if (!other || other.innerHTML === part.innerHTML || part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")) continue;
@@ -123,11 +124,14 @@ function listen() {
   let stream;
   const open = () => {
     if (stream || document.hidden) return;
-    stream = new EventSource("/live?" + new URLSearchParams({ topic: document.body.dataset.stream }));
+    stream = new EventSource("/live?" + new URLSearchParams({ topic: document.body.dataset.stream, since: document.body.dataset.mark }));
     stream.addEventListener("changed", () => refresh());
+    stream.addEventListener("error", () => { // the browser gives up when it is refused
+      if (stream?.readyState === EventSource.CLOSED) { stream = undefined; setTimeout(open, 10000); }
+    });
   };
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) { stream?.close(); stream = undefined; } else { open(); refresh(); }
+    if (document.hidden) { stream?.close(); stream = undefined; } else open();
   });
   open();
 }
