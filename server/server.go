@@ -96,6 +96,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger, access io.Writer) (*
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	log = slog.New(quiet{log.Handler()})
 	s := &Server{cfg: cfg, log: log, metrics: newMetrics(), access: newAccessLog(access)}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
