@@ -1,7 +1,9 @@
 package catalog
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/catalog/query"
@@ -193,12 +195,17 @@ func (v *viewer) matchAny(r *query.Rule) (map[Ref]bool, error) {
 	return out, nil
 }
 
-// readDependents are the relations to entities that are there, from entities that are.
+// readDependents are the relations to entities that are there, from entities that are, in
+// order. The database is not asked for the order: it would read all relations for it.
 func readDependents(read reader, a arn.Account, blueprint string, keys []string) ([]edge, error) {
 	text, args := dependentsText(a, blueprint, keys)
 	rows, err := read(text, args...)
-	return sqldb.Collect(rows, err, func(scan func(...any) error) (edge, error) {
+	list, err := sqldb.Collect(rows, err, func(scan func(...any) error) (edge, error) {
 		e := edge{to: Ref{Blueprint: blueprint}}
 		return e, scan(&e.from.Blueprint, &e.from.Identifier, &e.relation, &e.to.Identifier)
 	})
+	slices.SortFunc(list, func(a, b edge) int {
+		return cmp.Or(strings.Compare(a.from.Blueprint, b.from.Blueprint), strings.Compare(a.relation, b.relation), strings.Compare(a.from.Identifier, b.from.Identifier))
+	})
+	return list, err
 }

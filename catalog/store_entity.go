@@ -231,8 +231,7 @@ func dependentsText(a arn.Account, blueprint string, keys []string) (string, []a
 		join catalog_entities e on e.account = r.account and e.blueprint = r.blueprint and e.k = r.k` + alive + `
 		where r.account = $1 and r.target_blueprint = $2 and r.target in ` + in + ` and (r.rank = 0 or not exists (
 			select 1 from catalog_relations f join catalog_entities t on t.account = f.account and t.blueprint = f.target_blueprint and t.k = f.target
-			where f.account = r.account and f.blueprint = r.blueprint and f.k = r.k and f.relation = r.relation and f.ord = r.ord and f.rank = 0))
-		order by r.blueprint, r.relation, r.k`, args
+			where f.account = r.account and f.blueprint = r.blueprint and f.k = r.k and f.relation = r.relation and f.ord = r.ord and f.rank = 0))`, args
 }
 
 // unlink removes what was named of an entity by hand; what is kept stays.

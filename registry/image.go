@@ -361,7 +361,8 @@ func (r *Registry) deleteImage(tx *sqldb.Tx, rp *Repository, img *Image, id Imag
 			if err := countTags(tx, rp, img.Digest, -1); err != nil {
 				return nil, err
 			}
-			return gone, r.watchImage(tx, rp, img.Digest)
+			r.watchImage(tx, rp, img.Digest)
+			return gone, nil
 		}
 		return gone, r.dropImage(tx, rp, img)
 	}

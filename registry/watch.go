@@ -60,16 +60,35 @@ func (r *Registry) write(ctx context.Context, fn func(*sqldb.Tx) error) error {
 // Claims are what the pusher's workload identity claimed, nil for none.
 func (i *Image) Claims() map[string]string { return i.origin }
 
-// watchImage tells the watcher of an image that exists.
-func (r *Registry) watchImage(tx *sqldb.Tx, rp *Repository, digest string) error {
+// imageState is the key of what follows from an image and its tags.
+type imageState struct {
+	repo   int64
+	digest string
+}
+
+// watchImage tells the watcher of an image that exists, once the transaction's other work is
+// done: of many tags that it gets at once, it is told together.
+func (r *Registry) watchImage(tx *sqldb.Tx, rp *Repository, digest string) {
 	if r.watcher == nil {
-		return nil
+		return
 	}
-	i, err := txWatched(tx, rp, digest)
-	if err != nil || i == nil {
-		return err
-	}
-	return r.watcher.Image(tx, rp, i, false)
+	tx.Once(imageState{rp.ID, digest}, func(tx *sqldb.Tx) error {
+		if r.db.SingleProcess() { // the repository may have been changed or deleted in the same commit
+			now, err := txRepository(tx, rp.Place, rp.Name, "")
+			switch {
+			case CodeOf(err) == RepositoryNotFound, err == nil && now.ID != rp.ID:
+				return nil
+			case err != nil:
+				return err
+			}
+			rp = now
+		}
+		i, err := txWatched(tx, rp, digest)
+		if err != nil || i == nil {
+			return err
+		}
+		return r.watcher.Image(tx, rp, i, false)
+	})
 }
 
 // watchPut tells the watcher what a push did: to its image and to the one that had the
@@ -79,12 +98,11 @@ func (r *Registry) watchPut(tx *sqldb.Tx, rp *Repository, put *Put, tag, old str
 		return nil
 	}
 	if old != "" && old != put.Digest {
-		if err := r.watchImage(tx, rp, old); err != nil {
-			return err
-		}
+		r.watchImage(tx, rp, old)
 	}
 	if !isNew {
-		return r.watchImage(tx, rp, put.Digest)
+		r.watchImage(tx, rp, put.Digest)
+		return nil
 	}
 	i := put.Image
 	if tag != "" {

@@ -157,6 +157,7 @@ func (g *ingester) image(tx *sqldb.Tx, r *registry.Repository, i *registry.Image
 	if keep && skip && g.was(in.Resource, sum) {
 		return catalog.Ingested{Unchanged: 1}, nil
 	}
+	g.forget(in.Resource) // until this is committed nothing is known of what others see
 	n, err := g.write(tx, in, func() (any, bool) { return doc, known })
 	if keep && err == nil {
 		tx.AfterCommit(func() { g.remember(in.Resource, sum) })

@@ -54,6 +54,11 @@ func (db *DB) onePostgres(ctx context.Context, fn func(*Tx) error, relaxed bool)
 	if err := fn(tx); err != nil {
 		return err
 	}
+	last := lateJobs{}
+	last.add(&job{tx: tx})
+	if _, err := last.run(); err != nil {
+		return err
+	}
 	if err := t.Commit(); err != nil {
 		if Retryable(err) {
 			return err

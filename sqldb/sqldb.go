@@ -34,6 +34,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -66,6 +67,8 @@ type DB struct {
 	queue    chan *job
 	stop     chan struct{}
 	done     sync.WaitGroup
+	wal      *os.File // SQLite's log, of the writer
+	sync     func(*os.File) error
 	failed   atomic.Pointer[error]
 	clock    atomic.Int64 // SQLite: the last answer of Tx.Clock
 	dirty    atomic.Bool  // something was committed since the last checkpoint
@@ -222,7 +225,14 @@ func (db *DB) prepared(ctx context.Context, q string) (*sql.Stmt, error) {
 type Tx struct {
 	db    *DB
 	ex    executor
+	late  []late
 	after []func()
+}
+
+// late is what a transaction does last.
+type late struct {
+	key any
+	do  func(*Tx) error
 }
 
 // executor runs statements of one transaction, by rewritten text.
@@ -285,6 +295,12 @@ func (tx *Tx) Clock() (int64, error) {
 		}
 	}
 }
+
+// Once registers do to run as the last thing before the transaction is committed, with the
+// same consequences as if it ran now. Of several with the same key only the newest runs, and
+// transactions that are committed together count as one: so what follows from the state that
+// they lead to is worked out once.
+func (tx *Tx) Once(key any, do func(*Tx) error) { tx.late = append(tx.late, late{key, do}) }
 
 // AfterCommit registers f to run once the transaction is durable, before Write
 // returns. It does not run when the transaction fails.

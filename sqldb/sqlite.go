@@ -20,6 +20,8 @@ const (
 	// groupJobs bounds what one commit may hold, so that the first of a group does
 	// not wait long for the last.
 	groupJobs = 128
+	// yields is how often a group lets others run before it commits.
+	yields = 1
 	// checkpointEvery is how often the log is folded into the file in the
 	// background, so that no commit has to do it.
 	checkpointEvery = 200 * time.Millisecond
@@ -42,7 +44,8 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger) (*DB, error)
 	if err := touch(abs); err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	dsn := sqliteDSN(abs, "synchronous(full)", "wal_autocheckpoint(8000)", "cache_size(-16000)")
+	// NORMAL leaves it to us when the log is flushed.
+	dsn := sqliteDSN(abs, "synchronous(normal)", "wal_autocheckpoint(8000)", "cache_size(-16000)")
 	w, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, err
@@ -57,7 +60,7 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger) (*DB, error)
 	r.SetMaxOpenConns(n)
 	r.SetMaxIdleConns(n)
 	db := &DB{engine: SQLite, path: abs, dsn: dsn, write: w, read: r, log: log,
-		queue: make(chan *job, 1024), stop: make(chan struct{})}
+		queue: make(chan *job, 1024), sync: dataSync, stop: make(chan struct{})}
 	conn, err := w.Conn(ctx)
 	if err == nil {
 		err = checkHeader(ctx, conn)
@@ -86,7 +89,11 @@ func touch(path string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -140,7 +147,7 @@ func (db *DB) enqueue(ctx context.Context, fn func(*Tx) error, relaxed bool) err
 func (db *DB) writer(conn *sql.Conn) {
 	defer db.done.Done()
 	defer conn.Close()
-	ex := &liteExecutor{conn: conn, stmts: map[string]*sql.Stmt{}, sync: true}
+	ex := &liteExecutor{conn: conn, stmts: map[string]*sql.Stmt{}}
 	// With a statement left open the last connection would not fold the log into
 	// the file when it closes.
 	defer ex.close()
@@ -154,35 +161,79 @@ func (db *DB) writer(conn *sql.Conn) {
 	}
 }
 
-// runGroup runs first and whatever else is waiting in one transaction and commits
-// once. There are no savepoints: most jobs that fail do so before they write, and
-// then changed nothing; when one fails later, the group is rolled back and each
-// of its jobs runs again on its own.
+// flush brings the write-ahead log to stable storage. SQLite keeps one file for it as long
+// as the database is open.
+func (db *DB) flush() (err error) {
+	if db.wal == nil {
+		if db.wal, err = os.OpenFile(db.path+"-wal", os.O_RDWR, 0); err != nil {
+			return db.fail(err)
+		}
+		if err := syncDir(filepath.Dir(db.path)); err != nil { // which made its name
+			return db.fail(err)
+		}
+	}
+	if err := db.sync(db.wal); err != nil {
+		return db.fail(err)
+	}
+	return nil
+}
+
+// runGroup runs first and whatever else is waiting, or comes while they run, in one
+// transaction and commits once. There are no savepoints: most jobs that fail do so before
+// they write, and then changed nothing; when one fails later, the group is rolled back and
+// each of its jobs runs again on its own.
 func (db *DB) runGroup(ex *liteExecutor, first *job) {
 	group := []*job{first}
-collect:
-	for len(group) < groupJobs {
-		select {
-		case j := <-db.queue:
-			group = append(group, j)
-		default:
-			break collect
+	err := db.commitGroup(ex, func(n int) *job {
+		if n < len(group) {
+			return group[n]
 		}
-	}
-	err := db.commitGroup(ex, group)
-	if errors.Is(err, errBroken) && len(group) > 1 {
-		for _, j := range group {
-			if err := db.commitGroup(ex, []*job{j}); err != nil && !errors.Is(err, errBroken) {
+		j := db.join(n)
+		if j != nil {
+			group = append(group, j)
+		}
+		return j
+	})
+	for _, j := range group {
+		if errors.Is(err, errBroken) {
+			j.err = nil
+			if err := db.commitGroup(ex, only(j)); err != nil && !errors.Is(err, errBroken) {
 				j.err = err
 			}
-		}
-		err = nil
-	}
-	for _, j := range group {
-		if err != nil && !errors.Is(err, errBroken) {
+		} else if err != nil {
 			j.err = err
 		}
 		close(j.done)
+	}
+}
+
+// join returns another job for a group of n, nil when it is time to commit.
+func (db *DB) join(n int) *job {
+	if n >= groupJobs {
+		return nil
+	}
+	for try := 0; ; try++ {
+		select {
+		case j := <-db.queue:
+			return j
+		default:
+		}
+		if try == yields {
+			return nil
+		}
+		// On a busy machine others are about to come: a commit and a flush less is worth
+		// more than being first.
+		runtime.Gosched()
+	}
+}
+
+// only is a group of one.
+func only(j *job) func(int) *job {
+	return func(n int) *job {
+		if n > 0 {
+			return nil
+		}
+		return j
 	}
 }
 
@@ -190,50 +241,95 @@ collect:
 // why. Nothing of its transaction may be committed.
 var errBroken = errors.New("a job broke the transaction")
 
-// commitGroup runs jobs in one transaction. A job that fails has its error set
-// and changed nothing. An error other than errBroken is that of all jobs; with
-// any error nothing was committed.
-func (db *DB) commitGroup(ex *liteExecutor, jobs []*job) error {
+// commitGroup runs the jobs that next gives, by number until there is none, in one
+// transaction. A job that fails has its error set and changed nothing. An error other than
+// errBroken is that of all jobs; with any error nothing was committed for certain.
+func (db *DB) commitGroup(ex *liteExecutor, next func(n int) *job) error {
 	if p := db.failed.Load(); p != nil {
 		return *p
-	}
-	durable := false
-	for _, j := range jobs {
-		durable = durable || !j.relaxed
-	}
-	if err := ex.setSync(durable); err != nil {
-		return db.storageError(classify(err))
 	}
 	if err := ex.run("begin immediate"); err != nil {
 		return db.storageError(classify(err))
 	}
-	succeeded := 0
-	for _, j := range jobs {
+	var done []*job
+	last := lateJobs{}
+	durable := false
+	for n := 0; ; n++ {
+		j := next(n)
+		if j == nil {
+			break
+		}
 		if broken := db.runJob(ex, j); broken {
 			ex.rollback()
 			return errBroken
 		}
 		if j.err == nil {
-			succeeded++
+			done = append(done, j)
+			last.add(j)
+			durable = durable || !j.relaxed
 		}
 	}
-	if succeeded == 0 {
+	if len(done) == 0 {
 		ex.rollback()
 		return nil
+	}
+	if j, err := last.run(); err != nil { // whose it is shows when they run alone
+		j.err = db.storageError(err)
+		ex.rollback()
+		return errBroken
 	}
 	if err := ex.run("commit"); err != nil {
 		ex.rollback()
 		return db.storageError(classify(err))
 	}
 	db.dirty.Store(true)
-	for _, j := range jobs {
-		if j.err == nil {
-			for _, f := range j.tx.after {
-				f()
-			}
+	if durable {
+		if err := db.flush(); err != nil {
+			return err
+		}
+	}
+	for _, j := range done {
+		for _, f := range j.tx.after {
+			f()
 		}
 	}
 	return nil
+}
+
+// lateJobs is what the jobs of one transaction do last, once for each key.
+type lateJobs struct {
+	list []lateJob
+	at   map[any]int
+}
+
+type lateJob struct {
+	j  *job
+	do func(*Tx) error
+}
+
+// add takes what a job registered that has succeeded.
+func (l *lateJobs) add(j *job) {
+	for _, e := range j.tx.late {
+		if l.at == nil {
+			l.at = map[any]int{}
+		}
+		if n, ok := l.at[e.key]; ok {
+			l.list[n] = lateJob{j, e.do}
+			continue
+		}
+		l.at[e.key] = len(l.list)
+		l.list = append(l.list, lateJob{j, e.do})
+	}
+}
+
+// run does it, and returns the job that failed.
+func (l *lateJobs) run() (*job, error) {
+	for _, e := range l.list {
+		if err := safely(e.do, e.j.tx); err != nil {
+			return e.j, err
+		}
+	}
+	return nil, nil
 }
 
 // storageError closes the database to writes when the storage below it failed.
@@ -241,6 +337,10 @@ func (db *DB) storageError(err error) error {
 	if !isIOError(err) {
 		return err
 	}
+	return db.fail(err)
+}
+
+func (db *DB) fail(err error) error {
 	failed := fmt.Errorf("%w: %w", ErrFailed, err)
 	if db.failed.CompareAndSwap(nil, &failed) {
 		db.log.Error("the database's storage failed, writes are refused until restart", "path", db.path, "error", err)
@@ -279,7 +379,6 @@ func safely(fn func(*Tx) error, tx *Tx) (err error) {
 type liteExecutor struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
-	sync  bool
 	wrote bool // since the running job began
 }
 
@@ -330,23 +429,6 @@ func (e *liteExecutor) run(q string) error {
 // rollback ends the transaction; where the engine has ended it already, that is
 // no error.
 func (e *liteExecutor) rollback() { _ = e.run("rollback") }
-
-// setSync chooses whether the next commit waits for the disk. SQLite ignores the
-// setting inside a transaction.
-func (e *liteExecutor) setSync(full bool) error {
-	if e.sync == full {
-		return nil
-	}
-	q := "pragma synchronous = normal"
-	if full {
-		q = "pragma synchronous = full"
-	}
-	if _, err := e.conn.ExecContext(context.Background(), q); err != nil {
-		return err
-	}
-	e.sync = full
-	return nil
-}
 
 // checkpointer folds the log into the file while nobody waits for it.
 func (db *DB) checkpointer() {

@@ -1,6 +1,7 @@
 package sqldbtest
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,7 +13,11 @@ import (
 func Plans(t *testing.T, db *sqldb.DB, wanted map[string]string) {
 	t.Helper()
 	for q, want := range wanted {
-		rows, err := db.Query(t.Context(), "explain query plan "+q)
+		var args []any
+		for strings.Contains(q, "$"+strconv.Itoa(len(args)+1)) {
+			args = append(args, "x")
+		}
+		rows, err := db.Query(t.Context(), "explain query plan "+q, args...)
 		plan, err := sqldb.Collect(rows, err, func(scan func(...any) error) (string, error) {
 			var id, parent, unused int
 			var detail string
