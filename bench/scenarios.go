@@ -452,7 +452,7 @@ func tagsPage(_ context.Context, b *bench, t *target) (measure, error) {
 }
 
 func deleteDeep(_ context.Context, _ *bench, t *target) (measure, error) {
-	const n = 500
+	const n = 1000
 	digests := make([]string, n)
 	for i := range n {
 		d, err := t.smallImage(rand.New(rand.NewPCG(1, uint64(i))), "bench/delete", fmt.Sprintf("t%d", i))

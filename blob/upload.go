@@ -342,6 +342,10 @@ func (u *Upload) Suspend() error {
 	return err
 }
 
+// Small reports that the bytes so far would rest in their row, so that Commit writes nothing
+// anywhere.
+func (u *Upload) Small() bool { return u.w == nil }
+
 // Encryption is the ARN of the key the upload is encrypted under, "" for none.
 func (u *Upload) Encryption() string { return u.keyARN }
 

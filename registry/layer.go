@@ -128,7 +128,7 @@ type leases struct {
 func newLeases() leases { return leases{&sync.Mutex{}, map[[2]string]time.Time{}} }
 
 // maxLeases bounds the memory of leases; forgetting one costs a write.
-const maxLeases = 100_000
+const maxLeases = 20_000
 
 func (r *Registry) lease(ctx context.Context, c blob.Content) error {
 	key, now := [2]string{c.Digest, c.Encryption}, r.now()

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -289,9 +290,13 @@ func (r *Registry) FinishUpload(ctx context.Context, ref UploadRef, dgst string,
 
 func (r *Registry) finish(ctx context.Context, s *session, dgst string) (*Layer, error) {
 	enc, size := s.up.Encryption(), s.up.Size()
-	have, err := r.readBlob(ctx, dgst, enc)
-	if err != nil {
-		return nil, storage(err)
+	var have *blob.Content
+	var err error
+	small := s.up.Small() // it costs less to store it than to look for it
+	if !small {
+		if have, err = r.readBlob(ctx, dgst, enc); err != nil {
+			return nil, storage(err)
+		}
 	}
 	intact := have != nil && have.Size == size && r.blobs.Healthy(ctx, *have)
 	// A SHA-512 digest of much content can only be checked by storing it.
@@ -329,7 +334,15 @@ func (r *Registry) finish(ctx context.Context, s *session, dgst string) (*Layer,
 	if how == linkRepair {
 		damaged = have.Key
 	}
+	key := layerKey(s.ref.Place, s.ref.Repository, dgst)
+	_, ticket := r.cache.get(key)
 	unused, err := r.linkUpload(ctx, s, content, how, damaged)
+	if small && unused && err == nil { // there was one already: are its bytes whole?
+		if have, err = r.readBlob(ctx, dgst, enc); err == nil && have != nil && !r.blobs.Healthy(ctx, *have) {
+			how = linkRepair
+			unused, err = r.linkUpload(ctx, s, content, how, have.Key)
+		}
+	}
 	unknown := errors.Is(err, sqldb.ErrUnavailable) || errors.Is(err, sqldb.ErrFailed)
 	if !stored && content.Key != "" && (unused || err != nil && !unknown) {
 		// Certainly without a row: the bytes are garbage now. After an unknown
@@ -345,8 +358,16 @@ func (r *Registry) finish(ctx context.Context, s *session, dgst string) (*Layer,
 		r.cache.dropAll() // the blob's place changed, for every repository that has it
 	}
 	r.leased([2]string{dgst, enc}, r.now())
+	if n := len(content.Inline); n > 0 && n <= freshLayer && !unused {
+		content.Inline = bytes.Clone(content.Inline) // without the room around it
+		r.cache.put(key, ticket, &Layer{Digest: dgst, Size: size, content: content}, n)
+	}
 	return &Layer{Digest: dgst, Size: size, content: content}, nil
 }
+
+// freshLayer is the most bytes that a layer may have to be at hand when it has just been
+// pushed: an image's config is, whose manifest comes next.
+const freshLayer = 8 << 10
 
 // How a finished upload gets its blob's row.
 const (

@@ -331,6 +331,7 @@ func (s *Server) Run(ctx context.Context) error {
 	last.Go(func() { s.trail.Run(trailing) })
 	servers = append(servers, s.serveFunctions())
 	work.Go(func() { s.flushLogs(background) })
+	work.Go(func() { s.settle(background) })
 	if s.cfg.ConfigDir != "" {
 		work.Go(func() { newKeeper(s).run(background) })
 	}

@@ -79,7 +79,9 @@ func (c *serveCmd) Run(e *env) error {
 	if c.Admin == "none" {
 		cfg.Admin = ""
 	}
+	collect := debug.SetGCPercent(-1) // what a start makes is little, and most of it stays
 	s, err := server.New(e.ctx, cfg, log, access)
+	debug.SetGCPercent(collect)
 	if err != nil {
 		return err
 	}
