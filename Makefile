@@ -45,7 +45,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	scripts/fuzz $(FUZZTIME)
 
 bench: ## Berth beside its peers, as ratios
-	$(GO) run ./bench
+	$(GO) run ./bench -charts docs/performance
 
 clean:
 	rm -rf bin artefacts

@@ -92,8 +92,8 @@ func (g *groupLog) append(parts ...string) error {
 }
 
 func floorMain(args []string) error {
-	if len(args) != 2 {
-		return errors.New("usage: floor ADDRESS DIR")
+	if len(args) != 2 && len(args) != 4 {
+		return errors.New("usage: floor ADDRESS DIR [CERTIFICATE KEY]")
 	}
 	f := &floor{dir: args[1], blobs: map[string]string{}, size: map[string]int64{}, images: map[string]image{}, tags: map[string]map[string]string{},
 		sorted: map[string][]string{}, uploads: map[string]*floorUpload{}}
@@ -101,7 +101,11 @@ func floorMain(args []string) error {
 	if f.log, err = openLog(filepath.Join(f.dir, "log.floor")); err != nil {
 		return err
 	}
-	return (&http.Server{Addr: args[0], Handler: f}).ListenAndServe()
+	srv := &http.Server{Addr: args[0], Handler: f}
+	if len(args) == 4 {
+		return srv.ListenAndServeTLS(args[2], args[3])
+	}
+	return srv.ListenAndServe()
 }
 
 func (f *floor) ServeHTTP(w http.ResponseWriter, r *http.Request) {

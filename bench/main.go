@@ -45,14 +45,15 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	targets := flag.String("targets", "floor,berth,distribution,docker-registry,zot", "what to measure")
-	scenarios := flag.String("scenarios", "", "which scenarios, all when empty")
+	targets := flag.String("targets", "floor,berth,berth-all,distribution,docker-registry,zot", "what to measure")
+	scenarios := flag.String("scenarios", "", "which scenarios; all but the long ones when empty")
 	rounds := flag.Int("rounds", 3, "rounds; the median counts")
 	seconds := flag.Float64("seconds", 3, "how long a timed scenario runs")
 	dir := flag.String("dir", "", "where data goes; a temporary directory when empty")
 	berth := flag.String("berth", "", "berth binary; built when empty")
 	before := flag.String("before", "", "an older berth binary, measured as berth-before")
 	out := flag.String("out", "", "write the table as Markdown, too")
+	charts := flag.String("charts", "", "draw charts into this directory")
 	flag.Parse()
 	if *dir == "" {
 		tmp, err := os.MkdirTemp("", "berth-bench-")
@@ -70,17 +71,22 @@ func run(ctx context.Context) error {
 			return fmt.Errorf("build berth: %w\n%s", err, msg)
 		}
 	}
-	kinds, err := findTargets(strings.Split(*targets, ","), *berth, *before)
+	pg := &postgres{}
+	defer pg.stop()
+	kinds, err := findTargets(strings.Split(*targets, ","), *berth, *before, pg)
 	if err != nil {
 		return err
 	}
 	b := &bench{seconds: time.Duration(*seconds * float64(time.Second)), results: map[string]map[string][]measure{}}
 	for round := range *rounds {
 		for _, s := range all {
-			if *scenarios != "" && !slices.Contains(strings.Split(*scenarios, ","), s.name) {
+			if *scenarios == "" && s.long || *scenarios != "" && !slices.Contains(strings.Split(*scenarios, ","), s.name) {
 				continue
 			}
 			for _, k := range kinds {
+				if s.own && !strings.HasPrefix(k.name, "berth") {
+					continue
+				}
 				if err := ctx.Err(); err != nil {
 					return err
 				}
@@ -97,6 +103,11 @@ func run(ctx context.Context) error {
 	}
 	table := b.table(kinds)
 	fmt.Printf("%d cores, %s, %d rounds\n\n%s", runtime.NumCPU(), runtime.Version(), *rounds, table)
+	if *charts != "" {
+		if err := b.draw(kinds, *charts); err != nil {
+			return err
+		}
+	}
 	if *out != "" {
 		return os.WriteFile(*out, []byte(table), 0o644)
 	}

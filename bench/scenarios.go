@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,44 +17,6 @@ import (
 
 // concurrency is how many clients the scenarios with small requests have.
 const concurrency = 8
-
-// measure is what one scenario gave on one target.
-type measure struct {
-	rate     float64 // operations, images or MiB a second
-	p50, p99 time.Duration
-	cpu      time.Duration // of the server per operation (per GiB for bytes)
-	peak     int64         // KiB
-	value    float64       // for scenarios that are one number: ms or KiB
-}
-
-type scenario struct {
-	name, unit string
-	run        func(ctx context.Context, b *bench, t *target) (measure, error)
-}
-
-// all lists the scenarios in the order of the table.
-var all = []scenario{
-	{"push-large-stream", "MiB/s", pushLarge(true)},
-	{"push-large-put", "MiB/s", pushLarge(false)},
-	{"pull-large-c32", "MiB/s", pullLarge},
-	{"push-small", "images/s", pushSmall(0)},
-	{"push-deep", "images/s", pushSmall(1000)},
-	{"pull-small", "images/s", pullSmall},
-	{"head-manifest", "1/s", headManifest},
-	{"head-blob", "1/s", headBlob},
-	{"mount", "1/s", mountBlobs},
-	{"tags-create", "1/s", tagsCreate},
-	{"tags-list", "ms", tagsList},
-	{"tags-page", "ms", tagsPage},
-	{"delete-deep", "1/s", deleteDeep},
-	{"declared-plan-new", "ms", declared("plan")},
-	{"declared-apply", "ms", declared("apply")},
-	{"declared-plan-same", "ms", declared("apply", "plan")},
-	{"declared-apply-edited", "ms", declared("apply", "edit", "apply")},
-	{"cold-start", "ms", coldStart},
-	{"restart-10000", "ms", restart},
-	{"rss-idle", "KiB", rssIdle},
-}
 
 // bench runs scenarios and keeps what they gave.
 type bench struct {
@@ -128,128 +89,6 @@ func summarise(took []time.Duration, wall, cpu time.Duration) measure {
 	return measure{rate: float64(len(took)) / wall.Seconds(), p50: took[len(took)/2], p99: took[len(took)*99/100], cpu: cpu / time.Duration(len(took))}
 }
 
-const largeSize = 256 << 20
-
-// pattern is an endless body: one MiB of random bytes, repeated.
-type pattern struct {
-	block []byte
-	n     int64
-}
-
-func newPattern(seed byte) *pattern {
-	p := &pattern{block: make([]byte, 1<<20)}
-	rand.NewChaCha8([32]byte{seed}).Read(p.block)
-	return p
-}
-
-func (p *pattern) Read(b []byte) (int, error) {
-	n := copy(b, p.block[p.n%int64(len(p.block)):])
-	p.n += int64(n)
-	return n, nil
-}
-
-func largeDigest(seed byte) string {
-	h := sha256.New()
-	_, _ = io.CopyN(h, newPattern(seed), largeSize)
-	return fmt.Sprintf("sha256:%x", h.Sum(nil))
-}
-
-func (t *target) pushLargeBlob(seed byte, d string, stream bool) error {
-	h, err := t.call(202, "POST", "/v2/bench/large/blobs/uploads/", nil, "")
-	if err != nil {
-		return err
-	}
-	l := location(h)
-	if stream {
-		res, err := t.do("PATCH", l, io.LimitReader(newPattern(seed), largeSize), -1, "application/octet-stream")
-		if err != nil {
-			return err
-		}
-		res.Body.Close()
-		if res.StatusCode != 202 {
-			return fmt.Errorf("PATCH: %s", res.Status)
-		}
-		_, err = t.call(201, "PUT", withDigest(location(res.Header), d), nil, "")
-		return err
-	}
-	res, err := t.do("PUT", withDigest(l, d), io.LimitReader(newPattern(seed), largeSize), largeSize, "application/octet-stream")
-	if err != nil {
-		return err
-	}
-	res.Body.Close()
-	if res.StatusCode != 201 {
-		return fmt.Errorf("PUT: %s", res.Status)
-	}
-	return nil
-}
-
-func pushLarge(stream bool) func(context.Context, *bench, *target) (measure, error) {
-	return func(_ context.Context, _ *bench, t *target) (measure, error) {
-		digests := [3]bool{}
-		if err := t.pushLargeBlob(0, largeDigest(0), stream); err != nil { // warms the page cache
-			return measure{}, err
-		}
-		before := t.usage()
-		var total time.Duration
-		for i := range digests {
-			d := largeDigest(byte(i + 1)) // outside the time
-			at := time.Now()
-			if err := t.pushLargeBlob(byte(i+1), d, stream); err != nil {
-				return measure{}, err
-			}
-			total += time.Since(at)
-		}
-		gib := float64(len(digests)) * largeSize / (1 << 30)
-		return measure{rate: float64(len(digests)) * largeSize / (1 << 20) / total.Seconds(), cpu: time.Duration(float64(t.usage().cpu-before.cpu) / gib)}, nil
-	}
-}
-
-func pullLarge(_ context.Context, b *bench, t *target) (measure, error) {
-	d := largeDigest(1)
-	if err := t.pushLargeBlob(1, d, false); err != nil {
-		return measure{}, err
-	}
-	var bytesRead atomic.Int64
-	before := t.usage()
-	began := time.Now()
-	m, err := b.load(t, 32, func(int, int) error {
-		res, err := t.do("GET", "/v2/bench/large/blobs/"+d, nil, 0, "")
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		n, err := io.Copy(discard{}, res.Body)
-		bytesRead.Add(n)
-		if err == nil && n != largeSize {
-			err = fmt.Errorf("pulled %d bytes", n)
-		}
-		return err
-	})
-	m.rate = float64(bytesRead.Load()) / (1 << 20) / time.Since(began).Seconds()
-	m.cpu = time.Duration(float64(t.usage().cpu-before.cpu) / (float64(bytesRead.Load()) / (1 << 30)))
-	return m, err
-}
-
-// discard reads in large pieces, so that the client does not decide the figure.
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
-
-// ReadFrom implements io.ReaderFrom.
-func (discard) ReadFrom(r io.Reader) (n int64, err error) {
-	b := make([]byte, 256<<10)
-	for {
-		m, err := r.Read(b)
-		n += int64(m)
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-}
-
 // pushSmall pushes small images, into one repository that holds depth already.
 func pushSmall(depth int) func(context.Context, *bench, *target) (measure, error) {
 	return func(_ context.Context, b *bench, t *target) (measure, error) {
@@ -286,38 +125,72 @@ func fill(t *target, repo string, n int) error {
 	return out
 }
 
-func pullSmall(_ context.Context, b *bench, t *target) (measure, error) {
-	const n = 200
-	images := make([][]string, n)
-	for i := range n {
-		d, err := t.smallImage(rand.New(rand.NewPCG(1, uint64(i))), "bench/pull", fmt.Sprintf("t%d", i))
-		if err != nil {
-			return measure{}, err
+// pullSmall pulls small images, one after the other of n.
+func pullSmall(n int) func(context.Context, *bench, *target) (measure, error) {
+	return func(_ context.Context, b *bench, t *target) (measure, error) {
+		images := make([][]string, n)
+		for i := range n {
+			d, err := t.smallImage(rand.New(rand.NewPCG(1, uint64(i))), "bench/pull", fmt.Sprintf("t%d", i))
+			if err != nil {
+				return measure{}, err
+			}
+			images[i] = d
 		}
-		images[i] = d
-	}
-	return b.load(t, concurrency, func(c, i int) error {
-		at := (c*31 + i) % n
-		if _, err := t.call(200, "GET", fmt.Sprintf("/v2/bench/pull/manifests/t%d", at), nil, ""); err != nil {
-			return err
-		}
-		for _, d := range images[at][:4] {
-			if _, err := t.call(200, "GET", "/v2/bench/pull/blobs/"+d, nil, ""); err != nil {
+		return b.load(t, concurrency, func(c, i int) error {
+			at := (c*131 + i) % n
+			if _, err := t.call(200, "GET", fmt.Sprintf("/v2/bench/pull/manifests/t%d", at), nil, ""); err != nil {
 				return err
 			}
-		}
-		return nil
-	})
+			for _, d := range images[at][:4] {
+				if _, err := t.call(200, "GET", "/v2/bench/pull/blobs/"+d, nil, ""); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
 }
 
-func headManifest(_ context.Context, b *bench, t *target) (measure, error) {
+// manifests asks for manifests by tag.
+func manifests(method string) func(context.Context, *bench, *target) (measure, error) {
+	return func(_ context.Context, b *bench, t *target) (measure, error) {
+		if err := fill(t, "bench/head", 100); err != nil {
+			return measure{}, err
+		}
+		return b.load(t, concurrency, func(c, i int) error {
+			_, err := t.call(200, method, fmt.Sprintf("/v2/bench/head/manifests/t%06d", (c*13+i)%100), nil, "")
+			return err
+		})
+	}
+}
+
+// headUnderPush measures how long the slowest hundredth of HEAD requests takes while four
+// clients push.
+func headUnderPush(_ context.Context, b *bench, t *target) (measure, error) {
 	if err := fill(t, "bench/head", 100); err != nil {
 		return measure{}, err
 	}
-	return b.load(t, concurrency, func(c, i int) error {
-		_, err := t.call(200, "HEAD", fmt.Sprintf("/v2/bench/head/manifests/t%06d", (c*13+i)%100), nil, "")
+	var stop atomic.Bool
+	pushed := make(chan error, 4)
+	for c := range 4 {
+		go func() {
+			var err error
+			for i := 0; !stop.Load() && err == nil; i++ {
+				_, err = t.smallImage(rand.New(rand.NewPCG(uint64(c)+50, uint64(i))), "bench/under", fmt.Sprintf("c%d-%d", c, i))
+			}
+			pushed <- err
+		}()
+	}
+	m, err := b.load(t, 1, func(_, i int) error {
+		_, err := t.call(200, "HEAD", fmt.Sprintf("/v2/bench/head/manifests/t%06d", i%100), nil, "")
 		return err
 	})
+	stop.Store(true)
+	for range 4 {
+		err = errors.Join(err, <-pushed)
+	}
+	m.value, m.cpu = float64(m.p99.Microseconds())/1000, 0 // most of the work was the pushes'
+	return m, err
 }
 
 func headBlob(_ context.Context, b *bench, t *target) (measure, error) {
@@ -403,6 +276,17 @@ const manyTags = 10_000
 
 func tagsCreate(_ context.Context, _ *bench, t *target) (measure, error) {
 	return tagMany(t, "bench/tags", manyTags)
+}
+
+// tagsHead asks for manifests by tag where there are many tags.
+func tagsHead(_ context.Context, b *bench, t *target) (measure, error) {
+	if _, err := tagMany(t, "bench/tags", manyTags); err != nil {
+		return measure{}, err
+	}
+	return b.load(t, concurrency, func(c, i int) error {
+		_, err := t.call(200, "HEAD", fmt.Sprintf("/v2/bench/tags/manifests/tag%06d", (c*1237+i*7)%manyTags), nil, "")
+		return err
+	})
 }
 
 // tagsList reads all tags, by the pages that the registry gives.

@@ -29,5 +29,5 @@ func restart(ctx context.Context, _ *bench, t *target) (measure, error) {
 
 func rssIdle(_ context.Context, _ *bench, t *target) (measure, error) {
 	time.Sleep(2 * time.Second)
-	return measure{value: float64(t.usage().rss)}, nil
+	return measure{value: float64(t.usage().rss) / 1024}, nil
 }

@@ -4,9 +4,17 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -34,6 +42,9 @@ type kind struct {
 	args   func(dir, addr string) ([]string, error)
 	// login returns the Authorization header once the server answers.
 	login func(ctx context.Context, t *target) (string, error)
+	// base is the floor that it is compared to, tls whether it is asked by TLS.
+	base string
+	tls  bool
 }
 
 // target is a running registry.
@@ -43,29 +54,47 @@ type target struct {
 	cmd            *exec.Cmd
 	client         *http.Client
 	startup        time.Duration
+	keys           aws.Credentials // of Berth
 }
 
 // findTargets resolves names. "berth-user" is Berth driven by an IAM user whose
 // rights come from a group's policies; "berth-rules" one with rules, one of which sends
-// every push to a log group; "berth-before" another binary of it.
-func findTargets(names []string, berth, before string) ([]kind, error) {
+// every push to a log group; "berth-all" both of them, and "berth-tls" that by TLS;
+// "berth-pg" Berth on PostgreSQL; "berth-before" another binary of it.
+func findTargets(names []string, berth, before string, pg *postgres) ([]kind, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	var out []kind
 	for _, n := range names {
-		k := kind{name: n}
+		k := kind{name: n, base: "floor"}
+		if k.tls = strings.HasSuffix(n, "-tls"); k.tls {
+			k.base = "floor-tls"
+		}
 		switch n {
-		case "floor":
+		case "floor", "floor-tls":
 			k.binary = self
-			k.args = func(dir, addr string) ([]string, error) { return []string{"floor", addr, dir}, nil }
-		case "berth", "berth-user", "berth-rules", "berth-before":
+			k.args = func(dir, addr string) ([]string, error) {
+				certificate, err := k.certificate(dir)
+				return append([]string{"floor", addr, dir}, certificate...), err
+			}
+		case "berth", "berth-user", "berth-rules", "berth-all", "berth-tls", "berth-pg", "berth-before":
 			if k.binary = berth; n == "berth-before" {
 				k.binary = before
 			}
 			k.args = func(dir, addr string) ([]string, error) {
-				return []string{"serve", "--listen", addr, "--admin", admin(), "--data", filepath.Join(dir, "data"), "--access-log", filepath.Join(dir, "access.log")}, nil
+				args := []string{"serve", "--listen", addr, "--admin", admin(), "--data", filepath.Join(dir, "data"), "--access-log", filepath.Join(dir, "access.log")}
+				certificate, err := k.certificate(dir)
+				if err == nil && certificate != nil {
+					args = append(args, "--tls-cert", certificate[0], "--tls-key", certificate[1])
+				}
+				if err == nil && n == "berth-pg" {
+					var url string
+					url, err = pg.schema(dir)
+					args = append(args, "--db", url)
+				}
+				return args, err
 			}
 			k.login = berthLogin
 			switch n {
@@ -73,6 +102,8 @@ func findTargets(names []string, berth, before string) ([]kind, error) {
 				k.login = userLogin
 			case "berth-rules":
 				k.login = rulesLogin
+			case "berth-all", "berth-tls":
+				k.login = allLogin
 			}
 		case "distribution", "docker-registry":
 			k.binary = map[string]string{"distribution": "registry", "docker-registry": "docker-registry"}[n]
@@ -127,8 +158,12 @@ func (k kind) start(ctx context.Context, dir string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &target{kind: k, dir: dir, url: "http://" + addr,
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true, ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10}}}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true, ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10}
+	t := &target{kind: k, dir: dir, url: "http://" + addr, client: &http.Client{Transport: transport}}
+	if k.tls {
+		t.url = "https://" + addr
+		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // the certificate is this program's own
+	}
 	t.cmd = exec.Command(k.binary, args...)
 	t.cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
 	log, err := os.Create(filepath.Join(dir, "log"))
@@ -145,6 +180,9 @@ func (k kind) start(ctx context.Context, dir string) (*target, error) {
 	for {
 		c, err := net.DialTimeout("tcp", addr, time.Second)
 		if err == nil {
+			if k.tls {
+				c = tls.Client(c, transport.TLSClientConfig)
+			}
 			_, _ = io.WriteString(c, "GET /v2/ HTTP/1.0\r\n\r\n")
 			line, rerr := bufio.NewReader(c).ReadString('\n')
 			c.Close()
@@ -182,6 +220,29 @@ func (t *target) stop() {
 	t.client.CloseIdleConnections()
 }
 
+// certificate makes one for a target that is asked by TLS: the files of it and its key.
+func (k kind) certificate(dir string) ([]string, error) {
+	if !k.tls {
+		return nil, nil
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	about := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	cert, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	files := []string{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
+	return files, errors.Join(os.WriteFile(files[0], pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600),
+		os.WriteFile(files[1], pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+}
+
 // berthLogin logs in as root and lets pushes create their repositories.
 func berthLogin(ctx context.Context, t *target) (string, error) {
 	cfg, err := berthConfig(ctx, t)
@@ -189,6 +250,14 @@ func berthLogin(ctx context.Context, t *target) (string, error) {
 		return "", err
 	}
 	return registryToken(ctx, cfg)
+}
+
+// allLogin has everything on: rules, and a user whose rights come from policies.
+func allLogin(ctx context.Context, t *target) (string, error) {
+	if _, err := rulesLogin(ctx, t); err != nil {
+		return "", err
+	}
+	return userLogin(ctx, t)
 }
 
 // rulesLogin makes rules: the one that creates repositories on push, twenty that match
@@ -277,8 +346,8 @@ func berthConfig(ctx context.Context, t *target) (cfg aws.Config, err error) {
 	if err := json.Unmarshal(out, &env); err != nil {
 		return cfg, err
 	}
-	cfg = aws.Config{Region: env["AWS_REGION"], BaseEndpoint: aws.String(t.url),
-		Credentials: credentials.NewStaticCredentialsProvider(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], "")}
+	t.keys = aws.Credentials{AccessKeyID: env["AWS_ACCESS_KEY_ID"], SecretAccessKey: env["AWS_SECRET_ACCESS_KEY"]}
+	cfg = aws.Config{Region: env["AWS_REGION"], BaseEndpoint: aws.String(t.url), HTTPClient: t.client, Credentials: credentials.StaticCredentialsProvider{Value: t.keys}}
 	_, err = ecr.NewFromConfig(cfg).CreateRepositoryCreationTemplate(ctx, &ecr.CreateRepositoryCreationTemplateInput{Prefix: aws.String("ROOT"), AppliedFor: []types.RCTAppliedFor{types.RCTAppliedForCreateOnPush}})
 	if err != nil && !strings.Contains(err.Error(), "AlreadyExists") {
 		return cfg, err

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/berth-registry/berth/registry"
@@ -17,6 +18,7 @@ func TestPlans(t *testing.T) {
 	const repo = " where account = 'a' and region = 'r' and repo = 1"
 	sqldbtest.Plans(t, db, map[string]string{
 		"select tag from tags" + repo + " and digest = 'd' order by tag":                                                                         "tags_by_image (account=? AND region=? AND repo=? AND digest=?)",
+		"select digest, tag from tags" + repo + " and digest in (" + strings.Repeat("'x', ", 127) + "'y')":                                       "tags_by_image (account=? AND region=? AND repo=? AND digest=?)",
 		"delete from tags" + repo + " and tag in ('x', 'y')":                                                                                     "PRIMARY KEY (account=? AND region=? AND repo=? AND tag=?)",
 		"select digest, tag from tags" + repo + " and tag > 'x' order by tag limit 5":                                                            "PRIMARY KEY (account=? AND region=? AND repo=? AND tag>?)",
 		"select digest from images" + repo + " and tag_count = 0 and digest > 'd' order by digest limit 5":                                       "images_untagged (account=? AND region=? AND repo=? AND digest>?)",

@@ -369,6 +369,7 @@ func (r *Registry) fillTags(ctx context.Context, rp *Repository, list []*Image) 
 	for _, i := range list {
 		byDigest[i.Digest] = i
 	}
+	all := list
 	for len(list) > 0 {
 		n := min(len(list), chunk)
 		in, width := inList(4, n)
@@ -377,7 +378,8 @@ func (r *Registry) fillTags(ctx context.Context, rp *Repository, list []*Image) 
 			args = append(args, list[min(i, n-1)].Digest)
 		}
 		list = list[n:]
-		rows, err := r.db.Query(ctx, "select digest, tag from tags where account = $1 and region = $2 and repo = $3 and digest in "+in+" order by tag", args...)
+		// Asked for an order, SQLite would go through all tags of the repository.
+		rows, err := r.db.Query(ctx, "select digest, tag from tags where account = $1 and region = $2 and repo = $3 and digest in "+in, args...)
 		if err != nil {
 			return err
 		}
@@ -393,6 +395,9 @@ func (r *Registry) fillTags(ctx context.Context, rp *Repository, list []*Image) 
 		if err := rows.Err(); err != nil {
 			return err
 		}
+	}
+	for _, i := range all {
+		slices.Sort(i.Tags)
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ var (
 // PostgresURL returns the address of an empty schema.
 func PostgresURL(t testing.TB) string {
 	t.Helper()
-	startOnce.Do(func() { baseURL, startErr = start() })
+	startOnce.Do(func() { baseURL, alive, startErr = Start("fsync=off", "shared_buffers=64MB") })
 	if startErr != nil {
 		t.Fatalf("PostgreSQL is needed for this test: %v", startErr)
 	}
@@ -88,14 +88,14 @@ func PostgresURL(t testing.TB) string {
 // input ends: that is, when the test process is gone, however it went.
 const keeper = `
 set -e
-dir=$1; bin=$2; as=
+dir=$1; bin=$2; shift 2; as=
 if [ "$(id -u)" = 0 ]; then
   chown postgres "$dir"
   as="setpriv --reuid=postgres --regid=postgres --clear-groups"
 fi
 cd "$dir"
 $as "$bin/initdb" -D "$dir/data" -A trust -U berth -E UTF8 --locale=C.UTF-8 --no-sync >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
-$as "$bin/postgres" -D "$dir/data" -k "$dir" -h '' -c fsync=off -c max_connections=400 -c shared_buffers=64MB >>"$dir/log" 2>&1 &
+$as "$bin/postgres" -D "$dir/data" -k "$dir" -h '' -c max_connections=400 "$@" >>"$dir/log" 2>&1 &
 pid=$!
 trap 'kill -QUIT $pid 2>/dev/null; wait $pid 2>/dev/null; rm -rf "$dir"' EXIT
 i=0
@@ -108,38 +108,54 @@ echo ready
 cat >/dev/null
 `
 
-func start() (string, error) {
+// Start runs a server of its own with settings such as "fsync=off" and returns its address.
+// It runs until it is closed, or this process is gone.
+func Start(settings ...string) (url string, server io.Closer, err error) {
 	bin, err := binaries()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	dir, err := os.MkdirTemp("", "berth-pg-")
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
-		return "", err
+		return "", nil, err
 	}
-	cmd := exec.Command("sh", "-c", keeper, "sh", dir, bin)
+	args := []string{"-c", keeper, "sh", dir, bin}
+	for _, s := range settings {
+		args = append(args, "-c", s)
+	}
+	cmd := exec.Command("sh", args...)
 	var msg strings.Builder
 	cmd.Stderr = &msg
-	if alive, err = cmd.StdinPipe(); err != nil {
-		return "", err
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return "", nil, err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	line, _ := bufio.NewReader(out).ReadString('\n')
 	if strings.TrimSpace(line) != "ready" {
 		_ = cmd.Wait()
-		return "", fmt.Errorf("it did not start: %s", msg.String())
+		return "", nil, fmt.Errorf("it did not start: %s", msg.String())
 	}
-	return "postgres:///postgres?user=berth&host=" + dir, nil
+	return "postgres:///postgres?user=berth&host=" + dir, &running{in, cmd}, nil
 }
+
+// running is a server that ends when its input does.
+type running struct {
+	in  io.Closer
+	cmd *exec.Cmd
+}
+
+// Close implements io.Closer.
+func (r *running) Close() error { return errors.Join(r.in.Close(), r.cmd.Wait()) }
 
 // binaries finds the directory of the server's programs, which Debian keeps out
 // of the PATH; the newest version wins.
