@@ -54,7 +54,11 @@ func run(ctx context.Context) error {
 	before := flag.String("before", "", "an older berth binary, measured as berth-before")
 	out := flag.String("out", "", "write the table as Markdown, too")
 	charts := flag.String("charts", "", "draw charts into this directory")
+	deep := flag.Bool("depth", false, "measure what calls cost as a registry grows, and nothing else")
 	flag.Parse()
+	if *deep {
+		return measureDepth(ctx, *charts)
+	}
 	if *dir == "" {
 		tmp, err := os.MkdirTemp("", "berth-bench-")
 		if err != nil {

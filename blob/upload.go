@@ -16,7 +16,8 @@ import (
 
 const (
 	// readSize is how much is asked of the network at a time, in bytes.
-	readSize = 256 << 10
+	readSize  = 256 << 10
+	beginSize = 32 << 10
 	// writeSize is how much is given to the store at a time, in bytes. Larger
 	// writes make the kernel take larger pages, which is slower on virtual
 	// machines (docs/performance.md).
@@ -140,8 +141,12 @@ func (u *Upload) recheck(ctx context.Context, s State) error {
 // Size is how many bytes have been received.
 func (u *Upload) Size() int64 { return u.size }
 
-// buffers recycles the receive buffers.
-var buffers = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
+// buffers recycles the receive buffers, beginnings those that every body begins with: most
+// are small, and a thousand clients at once are not to take a large buffer each.
+var (
+	buffers    = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
+	beginnings = sync.Pool{New: func() any { b := make([]byte, beginSize); return &b }}
+)
 
 // ReadFrom receives all of r and returns how many bytes were taken. An error of
 // r leaves the upload usable, with the bytes that came before it; an error of
@@ -150,13 +155,21 @@ func (u *Upload) ReadFrom(r io.Reader) (int64, error) {
 	if u.err != nil {
 		return 0, u.err
 	}
-	bp := buffers.Get().(*[]byte)
-	defer buffers.Put(bp)
-	n, rerr := fill(r, *bp)
-	if rerr == nil && n == len(*bp) {
-		return u.stream(r, *bp)
+	begin := beginnings.Get().(*[]byte)
+	defer beginnings.Put(begin)
+	n, rerr := fill(r, *begin)
+	have := (*begin)[:n]
+	if rerr == nil && n == beginSize {
+		bp := buffers.Get().(*[]byte)
+		defer buffers.Put(bp)
+		copy(*bp, have)
+		if n, rerr = fill(r, (*bp)[beginSize:]); rerr == nil && n == readSize-beginSize {
+			return u.stream(r, *bp)
+		}
+		n += beginSize
+		have = (*bp)[:n]
 	}
-	if err := u.write((*bp)[:n], nil); err != nil {
+	if err := u.write(have, nil); err != nil {
 		return 0, err
 	}
 	if rerr == io.EOF {

@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/berth-registry/berth/sqldb"
 )
 
 // metrics are the server's numbers, with few and bounded labels.
@@ -41,6 +43,20 @@ func (m *metrics) observe(f front, status int, took time.Duration) {
 	}
 	m.requests.WithLabelValues(f.String(), strconv.Itoa(status)).Inc()
 	m.duration[f].Observe(took.Seconds())
+}
+
+// watchDB has the numbers of the database told.
+func (m *metrics) watchDB(db *sqldb.DB) {
+	for name, c := range map[string]struct {
+		help string
+		read func(sqldb.Stats) int64
+	}{
+		"berth_db_transactions_total": {"Transactions that were committed.", func(s sqldb.Stats) int64 { return s.Transactions }},
+		"berth_db_commits_total":      {"Commits; on SQLite several transactions share one.", func(s sqldb.Stats) int64 { return s.Commits }},
+		"berth_db_flushes_total":      {"Flushes of SQLite's log that somebody waited for.", func(s sqldb.Stats) int64 { return s.Flushes }},
+	} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: c.help}, func() float64 { return float64(c.read(db.Stats())) }))
+	}
 }
 
 // admin is the handler of the second listener.

@@ -179,6 +179,7 @@ func (s *Server) openStorage(ctx context.Context) error {
 	if s.db, err = sqldb.Open(ctx, address, s.log); err != nil {
 		return err
 	}
+	s.metrics.watchDB(s.db)
 	for plane, files := range map[string]fs.FS{"identity": identity.Migrations(), "registry": registry.Migrations(), "trail": trail.Migrations(),
 		"event": event.Migrations(), "bus": bus.Migrations(), "function": function.Migrations(), "logs": logs.Migrations(), "ledger": ledger.Migrations(), "catalog": catalog.Migrations(), "requests": requests.Migrations()} {
 		if err := s.db.Migrate(ctx, plane, files); err != nil {

@@ -67,6 +67,8 @@ func (db *DB) onePostgres(ctx context.Context, fn func(*Tx) error, relaxed bool)
 		// be told that it failed for certain.
 		return fmt.Errorf("%w: the outcome of the commit is unknown: %w", ErrUnavailable, classify(err))
 	}
+	db.stats.commits.Add(1)
+	db.stats.transactions.Add(1)
 	for _, f := range tx.after {
 		f()
 	}

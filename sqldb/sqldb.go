@@ -70,6 +70,7 @@ type DB struct {
 	wal      *os.File // SQLite's log, of the writer
 	sync     func(*os.File) error
 	failed   atomic.Pointer[error]
+	stats    struct{ transactions, commits, flushes atomic.Int64 }
 	clock    atomic.Int64 // SQLite: the last answer of Tx.Clock
 	dirty    atomic.Bool  // something was committed since the last checkpoint
 	closing  sync.Once
@@ -93,6 +94,18 @@ func Open(ctx context.Context, address string, log *slog.Logger) (*DB, error) {
 		return openPostgres(ctx, address, log)
 	}
 	return openSQLite(ctx, address, log)
+}
+
+// Stats is what a database has done so far.
+type Stats struct {
+	// Transactions are those that were committed; on SQLite several share a commit, and
+	// commits a flush of the log, unless they may be lost with the power.
+	Transactions, Commits, Flushes int64
+}
+
+// Stats counts; on PostgreSQL flushes are the server's own, and 0 here.
+func (db *DB) Stats() Stats {
+	return Stats{db.stats.transactions.Load(), db.stats.commits.Load(), db.stats.flushes.Load()}
 }
 
 // Close ends the writer, folds the write-ahead log into the file and closes

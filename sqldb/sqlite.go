@@ -51,7 +51,7 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger) (*DB, error)
 		return nil, err
 	}
 	w.SetMaxOpenConns(1)
-	r, err := sql.Open("sqlite", sqliteDSN(abs, "query_only(1)", "cache_size(-8000)"))
+	r, err := sql.Open("sqlite", sqliteDSN(abs, "query_only(1)", "cache_size(-4000)"))
 	if err != nil {
 		w.Close()
 		return nil, err
@@ -283,7 +283,10 @@ func (db *DB) commitGroup(ex *liteExecutor, next func(n int) *job) error {
 		return db.storageError(classify(err))
 	}
 	db.dirty.Store(true)
+	db.stats.commits.Add(1)
+	db.stats.transactions.Add(int64(len(done)))
 	if durable {
+		db.stats.flushes.Add(1)
 		if err := db.flush(); err != nil {
 			return err
 		}
