@@ -58,7 +58,7 @@ func TestRoundTrip(t *testing.T) {
 		if rapid.Bool().Draw(rt, "plain") {
 			key = ""
 		}
-		near := rapid.SampledFrom([]int{0, 1, inlineMax, 1 << 16, 2 << 16, 256 << 10, 512 << 10}).Draw(rt, "near")
+		near := rapid.SampledFrom([]int{0, 1, inlineMax, 32 << 10, 1 << 16, 2 << 16, 256 << 10, 512 << 10}).Draw(rt, "near")
 		data := random(1, max(0, near+rapid.IntRange(-2, 2).Draw(rt, "off")))
 		u, err := b.Begin(key)
 		if err != nil {
@@ -135,7 +135,7 @@ func TestWrongDigestLeavesNothing(t *testing.T) {
 // TestBrokenBody: what came before the break is kept and can be continued.
 func TestBrokenBody(t *testing.T) {
 	data := random(3, 700<<10)
-	for _, cut := range []int{0, 10, 5000, 300 << 10, 512 << 10} {
+	for _, cut := range []int{0, 10, 5000, 32 << 10, 40 << 10, 300 << 10, 512 << 10} {
 		b, _, _ := blobs(t)
 		u, _ := b.Begin("")
 		n, err := u.ReadFrom(io.MultiReader(bytes.NewReader(data[:cut]), iotest.ErrReader(io.ErrUnexpectedEOF)))

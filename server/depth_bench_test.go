@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,11 +21,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/ecr"
-	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/aws/ecrapi"
 	"github.com/berth-registry/berth/gate"
 	"github.com/berth-registry/berth/registry"
 	"github.com/berth-registry/berth/sqldb"
@@ -67,7 +67,7 @@ type depth struct {
 	here   arn.Place
 	config []byte
 	token  string
-	api    *ecr.Client
+	keys   aws.Credentials
 	web    *httptest.Server
 	repo   int64 // of the layers
 	size   int   // how far it has grown
@@ -92,11 +92,43 @@ func (d *depth) open() {
 	d.web = httptest.NewServer(d.s.Handler())
 	cred, err := ReadCredentials(d.cfg.Data)
 	d.must(err)
-	d.api = ecr.NewFromConfig(aws.Config{Region: "us-east-1", BaseEndpoint: &d.web.URL, RetryMaxAttempts: 1, HTTPClient: http.DefaultClient,
-		Credentials: credentials.NewStaticCredentialsProvider(cred.AccessKeyID, cred.Secret.Reveal(), "")})
-	out, err := d.api.GetAuthorizationToken(d.b.Context(), &ecr.GetAuthorizationTokenInput{})
-	d.must(err)
-	d.token = *out.AuthorizationData[0].AuthorizationToken
+	d.keys = aws.Credentials{AccessKeyID: cred.AccessKeyID, SecretAccessKey: cred.Secret.Reveal()}
+	var out struct {
+		AuthorizationData []struct{ AuthorizationToken string }
+	}
+	d.must(d.call("GetAuthorizationToken", map[string]any{}, &out))
+	d.token = out.AuthorizationData[0].AuthorizationToken
+}
+
+// call makes a call of ECR's API.
+func (d *depth) call(operation string, in map[string]any, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(d.b.Context(), http.MethodPost, d.web.URL+"/", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	r.Header.Set("X-Amz-Target", ecrapi.Target+"."+operation)
+	sum := sha256.Sum256(body)
+	if err := v4.NewSigner().SignHTTP(d.b.Context(), d.keys, r, hex.EncodeToString(sum[:]), "ecr", "us-east-1", time.Now()); err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s %s", operation, res.Status, b)
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, out)
 }
 
 // tell prints a figure: microseconds, or bytes.
@@ -257,12 +289,21 @@ const depthCalls = 400
 
 // measure times calls of each kind, one after the other: the median of many.
 func (d *depth) measure() {
-	n, ctx := d.size, d.b.Context()
+	n := d.size
 	d.round++
 	kind := "application/vnd.oci.image.manifest.v1+json"
 	fresh := func(i int) []byte { return d.manifest(1_000_000*d.round + i) }
 	digestOf := func(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
-	last, token := "", ""
+	tokens := map[string]string{}
+	page := func(operation string, in map[string]any) error {
+		if in["maxResults"] = 100; tokens[operation] != "" {
+			in["nextToken"] = tokens[operation]
+		}
+		var out struct{ NextToken string }
+		err := d.call(operation, in, &out)
+		tokens[operation] = out.NextToken
+		return err
+	}
 	for _, op := range []struct {
 		name string
 		do   func(i int) error
@@ -293,34 +334,16 @@ func (d *depth) measure() {
 			return d.ask(200, "GET", fmt.Sprintf("/v2/deep/app/tags/list?n=100&last=t%06d", n/2+i), nil, "")
 		}},
 		{"DescribeImages, page of 100 after others", func(int) error {
-			in := &ecr.DescribeImagesInput{RepositoryName: aws.String("deep/app"), MaxResults: aws.Int32(100)}
-			if token != "" {
-				in.NextToken = &token
-			}
-			out, err := d.api.DescribeImages(ctx, in)
-			if err == nil {
-				token = aws.ToString(out.NextToken)
-			}
-			return err
+			return page("DescribeImages", map[string]any{"repositoryName": "deep/app"})
 		}},
 		{"DescribeImages of one", func(i int) error {
-			_, err := d.api.DescribeImages(ctx, &ecr.DescribeImagesInput{RepositoryName: aws.String("deep/app"), ImageIds: []types.ImageIdentifier{{ImageTag: aws.String(fmt.Sprintf("t%06d", i*31%n))}}})
-			return err
+			return d.call("DescribeImages", map[string]any{"repositoryName": "deep/app", "imageIds": []any{map[string]string{"imageTag": fmt.Sprintf("t%06d", i*31%n)}}}, &struct{}{})
 		}},
 		{"DescribeRepositories, page of 100 after others", func(int) error {
-			in := &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(100)}
-			if last != "" {
-				in.NextToken = &last
-			}
-			out, err := d.api.DescribeRepositories(ctx, in)
-			if err == nil {
-				last = aws.ToString(out.NextToken)
-			}
-			return err
+			return page("DescribeRepositories", map[string]any{})
 		}},
 		{"CreateRepository", func(i int) error {
-			_, err := d.api.CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: aws.String(fmt.Sprintf("new/r%d-%d", d.round, i))})
-			return err
+			return d.call("CreateRepository", map[string]any{"repositoryName": fmt.Sprintf("new/r%d-%d", d.round, i)}, &struct{}{})
 		}},
 		{"delete of a tag", func(i int) error {
 			return d.ask(202, "DELETE", fmt.Sprintf("/v2/deep/app/manifests/again%d", i), nil, "")
@@ -343,4 +366,3 @@ func (d *depth) measure() {
 	d.must(d.s.Close())
 	d.open()
 }
-

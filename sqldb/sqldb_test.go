@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/berth-registry/berth/sqldb"
 	"github.com/berth-registry/berth/sqldb/sqldbtest"
@@ -320,4 +321,99 @@ func TestManyTexts(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestOnce: what is registered runs once a key, last, with what the transaction did, and its
+// error is that of the transaction that registered it.
+func TestOnce(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		migrated(t, db)
+		var ran []string
+		if err := db.Write(t.Context(), func(tx *sqldb.Tx) error {
+			ran = nil // it may run again
+			for _, name := range []string{"first", "second"} {
+				tx.Once("key", func(tx *sqldb.Tx) error {
+					ran = append(ran, name)
+					return insert(name, 2)(tx)
+				})
+			}
+			tx.Once("other", func(*sqldb.Tx) error { ran = append(ran, "other"); return nil })
+			ran = append(ran, "itself")
+			return insert("itself", 1)(tx)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(ran, " "); got != "itself second other" {
+			t.Errorf("ran %s", got)
+		}
+		guilty := errors.New("guilty")
+		if err := db.Write(t.Context(), func(tx *sqldb.Tx) error {
+			tx.Once("key", func(*sqldb.Tx) error { return guilty })
+			return insert("undone", 3)(tx)
+		}); !errors.Is(err, guilty) {
+			t.Errorf("%v", err)
+		}
+		if err := db.Write(t.Context(), func(tx *sqldb.Tx) error {
+			tx.Once("key", func(*sqldb.Tx) error { t.Error("of a transaction that failed"); return nil })
+			return guilty
+		}); !errors.Is(err, guilty) {
+			t.Errorf("%v", err)
+		}
+		if got := strings.Join(names(t, db), " "); got != "itself second" {
+			t.Errorf("rows: %s", got)
+		}
+	})
+}
+
+// TestOnceTogether: transactions that share a commit share what runs last; where that fails,
+// only those fail whose it is.
+func TestOnceTogether(t *testing.T) {
+	for _, bad := range []int{-1, 3} {
+		db := sqldbtest.SQLite(t)
+		migrated(t, db)
+		hold, release := make(chan struct{}), make(chan struct{})
+		go db.Write(t.Context(), func(*sqldb.Tx) error { close(hold); <-release; return nil }) //nolint:errcheck // it only blocks the writer
+		<-hold
+		const jobs = 8
+		var wg sync.WaitGroup
+		errs := make([]error, jobs)
+		ran := 0 // by the writer alone
+		for i := range errs {
+			wg.Go(func() {
+				errs[i] = db.Write(t.Context(), func(tx *sqldb.Tx) error {
+					tx.Once("key", func(tx *sqldb.Tx) error {
+						ran++
+						var n int
+						if err := tx.QueryRow([]any{&n}, "select count(*) from item"); err != nil {
+							return err
+						}
+						if bad < 0 && n != jobs {
+							return fmt.Errorf("%d rows when it ran", n)
+						}
+						if i == bad {
+							return errors.New("guilty")
+						}
+						return nil
+					})
+					if i == bad {
+						tx.Once("own", func(*sqldb.Tx) error { return errors.New("guilty") })
+					}
+					return insert(fmt.Sprint(i), i)(tx)
+				})
+			})
+		}
+		for db.Waiting() < jobs {
+			time.Sleep(time.Millisecond)
+		}
+		close(release)
+		wg.Wait()
+		for i, err := range errs {
+			if (err != nil) != (i == bad) {
+				t.Errorf("job %d: %v", i, err)
+			}
+		}
+		if bad < 0 && ran != 1 {
+			t.Errorf("ran %d times", ran)
+		}
+	}
 }
