@@ -22,7 +22,8 @@ var kinds = map[string]string{
 	"registry/manifest": "leaf", "registry/name": "leaf", "declare": "leaf", "declare/config": "leaf", "declare/entry": "leaf", "catalog/mapping": "leaf", "catalog/mapping/runner": "leaf", "aws/cloudshape": "leaf", "registry/lifecycle": "leaf", "identity/policy": "leaf", "internal/strictjson": "leaf", "identity/webtoken": "leaf", "internal/egress": "leaf", "internal/fresh": "leaf", "internal/limit": "leaf", "internal/uid": "leaf", "internal/wildcard": "leaf",
 	"gate": "core", "catalog": "core", "catalog/query": "leaf", "catalog/imagedoc": "leaf", "portapi": "front", "requests": "core", "aws/controlapi": "front", "identity": "core", "registry": "core", "trail": "core", "event": "leaf", "event/pattern": "leaf", "event/input": "leaf", "bus": "core", "logs": "core", "ledger": "core", "function": "core", "function/worker": "leaf", "deploy": "test",
 	"oci": "front", "aws/ecrapi": "front", "aws/iamapi": "front", "aws/stsapi": "front", "aws/trailapi": "front", "aws/eventsapi": "front", "aws/logsapi": "front", "aws/lambdaapi": "front", "aws/lambdaapi/model": "leaf", "berthapi": "front", "console": "front",
-	"server": "server", "cmd/berth": "cmd", "bench": "cmd",
+	"server": "server", "cmd/berth": "cmd",
+	"bench":         "test", // a tool of developers: it starts a PostgreSQL as tests do
 	"blob/blobtest": "test", "sqldb/sqldbtest": "test", "internal/berthtest": "test", "oci/conformance": "test",
 }
 

@@ -151,6 +151,11 @@ func (db *DB) writer(conn *sql.Conn) {
 	// With a statement left open the last connection would not fold the log into
 	// the file when it closes.
 	defer ex.close()
+	defer func() {
+		if db.wal != nil {
+			db.wal.Close()
+		}
+	}()
 	for {
 		select {
 		case j := <-db.queue:
@@ -195,12 +200,13 @@ func (db *DB) runGroup(ex *liteExecutor, first *job) {
 		return j
 	})
 	for _, j := range group {
-		if errors.Is(err, errBroken) {
+		switch {
+		case errors.Is(err, errBroken) && len(group) > 1:
 			j.err = nil
 			if err := db.commitGroup(ex, only(j)); err != nil && !errors.Is(err, errBroken) {
 				j.err = err
 			}
-		} else if err != nil {
+		case err != nil && !errors.Is(err, errBroken):
 			j.err = err
 		}
 		close(j.done)
