@@ -97,16 +97,18 @@ type Registry struct {
 	origin  func(ctx context.Context, p arn.Place) map[string]string
 	events  *event.Outbox
 	watcher Watcher
-	now     func() time.Time
-	log     *slog.Logger
-	node    string // this process
-	live    sessions
-	pulls   pulls
-	leases  leases
-	cache   *cache
-	recent  manifest.Recent
-	guards  *fresh.Cache[guardKey, guard]
-	usage   *fresh.Cache[arn.Account, []Usage]
+	// allowances are for repositories.
+	allowances *allowances
+	now        func() time.Time
+	log        *slog.Logger
+	node       string // this process
+	live       sessions
+	pulls      pulls
+	leases     leases
+	cache      *cache
+	recent     manifest.Recent
+	guards     *fresh.Cache[guardKey, guard]
+	usage      *fresh.Cache[arn.Account, []Usage]
 }
 
 // New makes the plane on a migrated database.
@@ -122,7 +124,7 @@ func New(db *sqldb.DB, blobs *blob.Blobs, master *secret.Master, o Options) *Reg
 	}
 	var node [8]byte
 	rand.Read(node[:])
-	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, missing: o.Missing, origin: o.Origin, events: o.Events, watcher: o.Watcher, now: o.Now, log: o.Log,
+	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, missing: o.Missing, origin: o.Origin, events: o.Events, watcher: o.Watcher, allowances: &allowances{}, now: o.Now, log: o.Log,
 		node: hex.EncodeToString(node[:]), live: newSessions(), pulls: newPulls(), leases: newLeases(),
 		cache: newCache(db.SingleProcess()), guards: fresh.New[guardKey, guard](guardLife, maxGuards, o.Now),
 		usage: fresh.New[arn.Account, []Usage](usageFor, maxGuards, o.Now)}

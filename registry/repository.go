@@ -75,14 +75,12 @@ func (r *Registry) CreateRepository(ctx context.Context, n NewRepository) (*Repo
 		return nil, err
 	}
 	by := r.createdBy(ctx, &n)
+	allowed := r.allowances.take(n.Place, r.now())
 	err = r.write(ctx, func(tx *sqldb.Tx) error {
-		count, err := countRepositories(tx, n.Place, r.limits.Repositories)
-		if err != nil {
-			return err
-		}
-		if count >= r.limits.Repositories {
-			return fail(LimitExceeded, "The maximum number of repositories per registry (%d) has been reached in the registry with id '%s'",
-				r.limits.Repositories, n.Place.Account)
+		if !allowed {
+			if err := r.countRoom(tx, n.Place); err != nil {
+				return err
+			}
 		}
 		if err := insertRepository(tx, repo, by); err != nil || r.watcher == nil {
 			return err
@@ -97,6 +95,19 @@ func (r *Registry) CreateRepository(ctx context.Context, n NewRepository) (*Repo
 		return nil, storage(err)
 	}
 	return repo, nil
+}
+
+// countRoom fails when there may be no further repository.
+func (r *Registry) countRoom(tx *sqldb.Tx, p arn.Place) error {
+	count, err := countRepositories(tx, p, r.limits.Repositories)
+	if err != nil {
+		return err
+	}
+	if count >= r.limits.Repositories {
+		return fail(LimitExceeded, "The maximum number of repositories per registry (%d) has been reached in the registry with id '%s'", r.limits.Repositories, p.Account)
+	}
+	r.allowances.counted(p, r.limits.Repositories-count, r.now())
+	return nil
 }
 
 // encryption settles type and key: the key's ARN, so that replies show it.

@@ -41,7 +41,7 @@ func (w *repositoryRow) repository() (*Repository, error) {
 
 func countRepositories(tx *sqldb.Tx, p arn.Place, limit int64) (int64, error) {
 	// Counting stops at the limit, and the key's order makes it a walk of an
-	// index: at 100,000 names some milliseconds, and only when a repository is made.
+	// index: at 100,000 names some milliseconds, which allowances spare most of the time.
 	var n int64
 	err := tx.QueryRow([]any{&n}, `select count(*) from (select 1 as one from repositories where account = $1 and region = $2 limit $3) c`,
 		p.Account, p.Region, limit)
