@@ -43,23 +43,24 @@ func (t *target) sign(operation string, in any) (*signed, error) {
 	return &signed{r.Header, body}, err
 }
 
-// send makes a call and returns how long its answer is.
-func (t *target) send(s *signed) (int64, error) {
+// send makes a call and reads its answer.
+func (t *target) send(s *signed) error {
 	r, err := http.NewRequest(http.MethodPost, t.url+"/", bytes.NewReader(s.body))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	r.Header = s.header
 	res, err := t.client.Do(r)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		b, _ := io.ReadAll(io.LimitReader(res.Body, 500))
-		return 0, fmt.Errorf("%s: %s %s", s.header.Get("X-Amz-Target"), res.Status, b)
+		return fmt.Errorf("%s: %s %s", s.header.Get("X-Amz-Target"), res.Status, b)
 	}
-	return io.Copy(io.Discard, res.Body)
+	_, err = io.Copy(io.Discard, res.Body)
+	return err
 }
 
 // apiDepth is how many repositories or images there are to be listed.
@@ -76,7 +77,7 @@ func api(prepare func(t *target) (func(n int64) (*signed, error), error)) func(c
 		return b.load(t, apiClients, func(int, int) error {
 			s, err := next(n.Add(1))
 			if err == nil {
-				_, err = t.send(s)
+				err = t.send(s)
 			}
 			return err
 		})
@@ -99,7 +100,7 @@ func apiDescribeRepositories(t *target) (func(int64) (*signed, error), error) {
 	for n := range apiDepth {
 		s, err := t.sign("CreateRepository", map[string]any{"repositoryName": fmt.Sprint("bench/listed-", n)})
 		if err == nil {
-			_, err = t.send(s)
+			err = t.send(s)
 		}
 		if err != nil {
 			return nil, err

@@ -11,7 +11,7 @@ import (
 // preference.
 const chartStyle = `<style>
 text{font:12px system-ui,sans-serif;fill:#24292f}.quiet{fill:#57606a}.title{font-size:15px;font-weight:600}
-.axis{stroke:#8c959f}.grid{stroke:#d0d7de}.one{stroke:#24292f;stroke-dasharray:3 3}.goal{stroke:#cf222e;stroke-width:2}.hope{stroke:#8250df;stroke-width:2}
+.grid{stroke:#d0d7de}.one{stroke:#24292f;stroke-dasharray:3 3}.goal{stroke:#cf222e;stroke-width:2}.hope{stroke:#8250df;stroke-width:2}
 .c0{fill:#0969da;stroke:#0969da}.c1{fill:#54aeff;stroke:#54aeff}.c2{fill:#1a7f37;stroke:#1a7f37}.c3{fill:#9a6700;stroke:#9a6700}.c4{fill:#8c959f;stroke:#8c959f}.c5{fill:#bf3989;stroke:#bf3989}
 .line{fill:none;stroke-width:2}
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.quiet{fill:#9198a1}.grid{stroke:#30363d}.one{stroke:#e6edf3}.c0{fill:#4493f8;stroke:#4493f8}.c1{fill:#1f4f8f;stroke:#1f4f8f}.c2{fill:#3fb950;stroke:#3fb950}.c3{fill:#d29922;stroke:#d29922}.line{fill:none}}
@@ -75,10 +75,10 @@ func barChart(title, note string, names []string, groups []bars, reference, most
 				d.text(scale(v)+4, at+8.5, "quiet", "start", number(v))
 			}
 		}
-		for mark, v := range map[string]float64{"goal": g.goal, "hope": g.hope} {
+		for i, v := range []float64{g.goal, g.hope} {
 			if v > 0 && v <= most {
 				from, x := y-2, scale(v)
-				marks = append(marks, func() { d.line(x, from, x, from+height+2, mark) })
+				marks = append(marks, func() { d.line(x, from, x, from+height+2, []string{"goal", "hope"}[i]) })
 			}
 		}
 		y += height + 10

@@ -107,3 +107,16 @@ func (t *target) smallImage(r *rand.Rand, repo, tag string) ([]string, error) {
 	}
 	return append(digests, h.Get("Docker-Content-Digest")), nil
 }
+
+// pullImage gets the manifest of a tag, and the blobs whose digests smallImage returned.
+func (t *target) pullImage(repo, tag string, digests []string) error {
+	if _, err := t.call(200, "GET", "/v2/"+repo+"/manifests/"+tag, nil, ""); err != nil {
+		return err
+	}
+	for _, d := range digests[:4] {
+		if _, err := t.call(200, "GET", "/v2/"+repo+"/blobs/"+d, nil, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}

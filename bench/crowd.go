@@ -31,15 +31,7 @@ func crowd(_ context.Context, b *bench, t *target) (measure, error) {
 			return err
 		}
 		at := (c*131 + i) % images
-		if _, err := t.call(200, "GET", fmt.Sprintf("/v2/bench/crowd/manifests/t%d", at), nil, ""); err != nil {
-			return err
-		}
-		for _, d := range digests[at][:4] {
-			if _, err := t.call(200, "GET", "/v2/bench/crowd/blobs/"+d, nil, ""); err != nil {
-				return err
-			}
-		}
-		return nil
+		return t.pullImage("bench/crowd", fmt.Sprintf("t%d", at), digests[at])
 	})
 }
 

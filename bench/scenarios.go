@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -138,15 +137,7 @@ func pullSmall(n int) func(context.Context, *bench, *target) (measure, error) {
 		}
 		return b.load(t, concurrency, func(c, i int) error {
 			at := (c*131 + i) % n
-			if _, err := t.call(200, "GET", fmt.Sprintf("/v2/bench/pull/manifests/t%d", at), nil, ""); err != nil {
-				return err
-			}
-			for _, d := range images[at][:4] {
-				if _, err := t.call(200, "GET", "/v2/bench/pull/blobs/"+d, nil, ""); err != nil {
-					return err
-				}
-			}
-			return nil
+			return t.pullImage("bench/pull", fmt.Sprintf("t%d", at), images[at])
 		})
 	}
 }
@@ -236,7 +227,7 @@ func tagMany(t *target, repo string, n int) (measure, error) {
 	// An image has at most 1,000 tags, so each 500 get an image of their own.
 	bodies := [][]byte{}
 	for i := 0; i*500 < n; i++ {
-		bodies = append(bodies, bytes.Replace(body, []byte(`{`), fmt.Appendf(nil, `{"annotations":{"n":"%d"},`, i), 1))
+		bodies = append(bodies, noted(body, int64(i)))
 	}
 	var (
 		next atomic.Int64

@@ -63,7 +63,8 @@ type page struct {
 	// Live is what the page shows as it changes: "changes" of the account, or a log group as
 	// logs/REGION/NAME. Its parts with an id and data-live are brought up to date.
 	Live string
-	// Mark is how far a log group was when the page was read: what came later is news.
+	// Mark is how far that was before the page was read: what came later is news. Handlers
+	// give it for log groups, show for the changes.
 	Mark int64
 	Body any
 
