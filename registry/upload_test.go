@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/blob"
 	"github.com/berth-registry/berth/registry"
+	"github.com/berth-registry/berth/secret"
 	"github.com/berth-registry/berth/sqldb/sqldbtest"
 )
 
@@ -191,6 +192,33 @@ func TestDamagedLayer(t *testing.T) {
 			}
 			if got, _ := io.ReadAll(rd); !bytes.Equal(got, data) {
 				t.Errorf("%s: not repaired", repo)
+			}
+			rd.Close()
+		}
+	})
+}
+
+// TestDamagedSmallLayer: what rested in the store when less was small is repaired by a push
+// that stores it in its row.
+func TestDamagedSmallLayer(t *testing.T) {
+	each(t, func(t *testing.T, b *bed) {
+		b.create("aa")
+		data := random(1, 5000)
+		d := b.layer("aa", data)
+		b.Registry = registry.New(b.db, blob.New(b.store, blob.Options{}), secret.NewMaster(make([]byte, 32)), registry.Options{Now: b.clock})
+		for _, whole := range []bool{true, false} {
+			if !whole {
+				if err := b.store.Walk(b.ctx, func(i blob.Info) error { return b.store.Delete(b.ctx, i.Key) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.layer("aa", data)
+			_, rd, err := b.OpenLayer(b.ctx, here, "aa", d)
+			if err != nil {
+				t.Fatalf("whole %v: %v", whole, err)
+			}
+			if got, _ := io.ReadAll(rd); !bytes.Equal(got, data) {
+				t.Errorf("whole %v: other bytes", whole)
 			}
 			rd.Close()
 		}
