@@ -14,10 +14,10 @@ import (
 )
 
 // reader reads, in a transaction or outside any.
-type reader func(q string, args ...any) (*sql.Rows, error)
+type reader func(q string, args ...any) (*sqldb.Rows, error)
 
 func (c *Catalog) reader(ctx context.Context) reader {
-	return func(q string, args ...any) (*sql.Rows, error) { return c.db.Query(ctx, q, args...) }
+	return func(q string, args ...any) (*sqldb.Rows, error) { return c.db.Query(ctx, q, args...) }
 }
 
 // row is an entity as it rests.

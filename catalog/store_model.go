@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"slices"
 
@@ -212,7 +211,7 @@ func eachEntity(tx *sqldb.Tx, a arn.Account, blueprint string, fn func(*row) err
 	}
 }
 
-func found(rows *sql.Rows, err error) (bool, error) {
+func found(rows *sqldb.Rows, err error) (bool, error) {
 	if err != nil {
 		return false, err
 	}

@@ -2,7 +2,6 @@ package identity
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"strings"
 	"time"
@@ -84,7 +83,7 @@ func holdEntity(tx *sqldb.Tx, a arn.Account, k EntityKind, name string) (*Entity
 	return txEntity(tx, a, k, name, "{forshare}")
 }
 
-func entitiesOf(rows *sql.Rows, err error) ([]*Entity, error) {
+func entitiesOf(rows *sqldb.Rows, err error) ([]*Entity, error) {
 	if err != nil {
 		return nil, err
 	}

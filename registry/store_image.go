@@ -138,7 +138,7 @@ func txTagsOf(tx *sqldb.Tx, rp *Repository, digest string) ([]string, error) {
 	return scanStrings(rows)
 }
 
-func scanStrings(rows *sql.Rows) ([]string, error) {
+func scanStrings(rows *sqldb.Rows) ([]string, error) {
 	defer rows.Close()
 	var out []string
 	for rows.Next() {
@@ -326,7 +326,7 @@ func (r *Registry) readImage(ctx context.Context, p arn.Place, repo string, id I
 	return w.image(), true, nil
 }
 
-func scanImages(rows *sql.Rows, body bool) ([]*Image, error) {
+func scanImages(rows *sqldb.Rows, body bool) ([]*Image, error) {
 	defer rows.Close()
 	var out []*Image
 	for rows.Next() {

@@ -10,8 +10,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	"zombiezen.com/go/sqlite"
 )
 
 // The classes of database errors that callers tell apart with errors.Is.
@@ -33,18 +32,13 @@ func classify(err error) error {
 	if err == nil || errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	var se *sqlite.Error
-	if errors.As(err, &se) {
-		switch code := se.Code(); {
-		case code == sqlite3.SQLITE_CONSTRAINT_UNIQUE, code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
-			code == sqlite3.SQLITE_CONSTRAINT_ROWID:
-			return fmt.Errorf("%w: %w", ErrUnique, err)
-		case code&0xff == sqlite3.SQLITE_BUSY, code&0xff == sqlite3.SQLITE_LOCKED:
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
-		case code&0xff == sqlite3.SQLITE_FULL:
-			return fmt.Errorf("%w: %w", ErrFull, err)
-		}
-		return err
+	switch code := sqlite.ErrCode(err); {
+	case code == sqlite.ResultConstraintUnique, code == sqlite.ResultConstraintPrimaryKey, code == sqlite.ResultConstraintRowID:
+		return fmt.Errorf("%w: %w", ErrUnique, err)
+	case code.ToPrimary() == sqlite.ResultBusy, code.ToPrimary() == sqlite.ResultLocked:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case code.ToPrimary() == sqlite.ResultFull:
+		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) {
@@ -81,12 +75,8 @@ func Retryable(err error) bool {
 
 // isIOError reports a SQLite error after which the state of the file is unknown.
 func isIOError(err error) bool {
-	var se *sqlite.Error
-	if !errors.As(err, &se) {
-		return false
-	}
-	switch se.Code() & 0xff {
-	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN:
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultIOErr, sqlite.ResultCorrupt, sqlite.ResultNotADB, sqlite.ResultCantOpen:
 		return true
 	}
 	return false

@@ -30,7 +30,7 @@ func openPostgres(ctx context.Context, url string, log *slog.Logger) (*DB, error
 	n := max(16, 8*runtime.GOMAXPROCS(0))
 	pool.SetMaxOpenConns(n)
 	pool.SetMaxIdleConns(n)
-	db := &DB{engine: Postgres, dsn: url, write: pool, read: pool, log: log, stop: make(chan struct{})}
+	db := &DB{engine: Postgres, pg: pool, log: log, stop: make(chan struct{})}
 	if err := pool.PingContext(ctx); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("open PostgreSQL: %w", classify(err))
@@ -40,7 +40,7 @@ func openPostgres(ctx context.Context, url string, log *slog.Logger) (*DB, error
 
 // onePostgres runs fn once, in one transaction.
 func (db *DB) onePostgres(ctx context.Context, fn func(*Tx) error, relaxed bool) error {
-	t, err := db.write.BeginTx(ctx, nil)
+	t, err := db.pg.BeginTx(ctx, nil)
 	if err != nil {
 		return classify(err)
 	}
@@ -81,10 +81,38 @@ type pgExecutor struct {
 	db  *DB
 }
 
-func (e pgExecutor) exec(q string, args []any) (sql.Result, error) {
-	return e.tx.ExecContext(e.ctx, e.db.text(q), args...)
+func (e pgExecutor) exec(q string, args []any) (int64, error) {
+	res, err := e.tx.ExecContext(e.ctx, e.db.text(q), args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
 }
 
-func (e pgExecutor) query(q string, args []any) (*sql.Rows, error) {
-	return e.tx.QueryContext(e.ctx, e.db.text(q), args...)
+func (e pgExecutor) query(q string, args []any) (*Rows, error) {
+	return pgRows(e.tx.QueryContext(e.ctx, e.db.text(q), args...))
+}
+
+func (e pgExecutor) row(dest []any, q string, args []any) error {
+	return e.tx.QueryRowContext(e.ctx, e.db.text(q), args...).Scan(dest...)
+}
+
+func pgRows(rows *sql.Rows, err error) (*Rows, error) {
+	if err != nil {
+		return nil, classify(err)
+	}
+	return &Rows{pg: rows}, nil
+}
+
+// text is a caller's text in PostgreSQL's words.
+func (db *DB) text(q string) string {
+	if v, ok := db.texts.Load(q); ok {
+		return v.(string)
+	}
+	t := rewrite(db.engine, q)
+	if db.known.Load() < maxPrepared {
+		db.known.Add(1)
+		db.texts.Store(q, t)
+	}
+	return t
 }

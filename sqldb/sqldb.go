@@ -30,7 +30,6 @@ package sqldb
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -56,13 +55,14 @@ const maxRetries = 5
 // DB is an open database. It is safe for concurrent use.
 type DB struct {
 	engine Engine
-	path   string // SQLite file
-	dsn    string // SQLite: for the checkpoint connection
-	write  *sql.DB
-	read   *sql.DB
-	reads  sync.Map     // text as written by the caller -> *sql.Stmt (SQLite) or rewritten string
-	texts  atomic.Int64 // how many those are
 	log    *slog.Logger
+
+	pg    *sql.DB      // PostgreSQL
+	texts sync.Map     // PostgreSQL: a caller's text -> the rewritten one
+	known atomic.Int64 // how many those are
+
+	path     string // SQLite: its file
+	readers  *readers
 
 	queue    chan *job
 	stop     chan struct{}
@@ -93,7 +93,7 @@ func Open(ctx context.Context, address string, log *slog.Logger) (*DB, error) {
 	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
 		return openPostgres(ctx, address, log)
 	}
-	return openSQLite(ctx, address, log)
+	return openSQLite(address, log)
 }
 
 // Stats is what a database has done so far.
@@ -114,16 +114,9 @@ func (db *DB) Close() error {
 	db.closing.Do(func() {
 		close(db.stop)
 		db.done.Wait()
-		db.reads.Range(func(_, v any) bool {
-			if st, ok := v.(*sql.Stmt); ok {
-				_ = st.Close()
-			}
-			return true
-		})
-		if db.read != db.write {
-			db.closeErr = db.read.Close()
-		}
-		if err := db.write.Close(); err != nil {
+		if db.engine == Postgres {
+			db.closeErr = db.pg.Close()
+		} else if err := db.readers.close(); err != nil {
 			db.closeErr = err
 		}
 	})
@@ -135,7 +128,11 @@ func (db *DB) Ping(ctx context.Context) error {
 	if p := db.failed.Load(); p != nil {
 		return *p
 	}
-	return classify(db.read.PingContext(ctx))
+	if db.engine == Postgres {
+		return classify(db.pg.PingContext(ctx))
+	}
+	var one int
+	return db.QueryRow(ctx, []any{&one}, "select 1")
 }
 
 // rewrite replaces the dialect tokens of a text.
@@ -157,81 +154,44 @@ var (
 )
 
 // Query runs a read outside any transaction. The caller closes the rows.
-func (db *DB) Query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+func (db *DB) Query(ctx context.Context, q string, args ...any) (*Rows, error) {
 	if db.engine == Postgres {
-		rows, err := db.read.QueryContext(ctx, db.text(q), args...)
-		return rows, classify(err)
+		return pgRows(db.pg.QueryContext(ctx, db.text(q), args...))
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	st, err := db.prepared(ctx, q)
-	if errors.Is(err, errManyTexts) {
-		rows, err := db.read.QueryContext(detached(ctx), rewrite(db.engine, q), args...)
-		return rows, classify(err)
-	}
+	// What runs here are point reads and pages: ctx ends the wait for a connection, but to
+	// watch it meanwhile would cost more than the read.
+	c, err := db.reader(ctx)
 	if err != nil {
 		return nil, classify(err)
 	}
-	rows, err := st.QueryContext(detached(ctx), args...)
-	return rows, classify(err)
+	st, err := c.prepare(q, args)
+	if err != nil {
+		db.readers.give(c)
+		return nil, classify(err)
+	}
+	return &Rows{st: st, done: func() { db.readers.give(c) }}, nil
 }
-
-// maxPrepared bounds how many statements stay prepared: texts that callers compose have
-// no end.
-const maxPrepared = 1000
-
-var errManyTexts = errors.New("too many statements are prepared")
-
-// detached keeps the engine from starting a goroutine per statement to watch for
-// cancellation, which costs more than the point reads and pages that run here.
-func detached(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
 
 // QueryRow runs a read of at most one row and scans it into dest; no row is
 // sql.ErrNoRows.
 func (db *DB) QueryRow(ctx context.Context, dest []any, q string, args ...any) error {
 	if db.engine == Postgres {
-		return classify(db.read.QueryRowContext(ctx, db.text(q), args...).Scan(dest...))
+		return classify(db.pg.QueryRowContext(ctx, db.text(q), args...).Scan(dest...))
 	}
-	st, err := db.prepared(ctx, q)
-	if errors.Is(err, errManyTexts) {
-		return classify(db.read.QueryRowContext(detached(ctx), rewrite(db.engine, q), args...).Scan(dest...))
-	}
+	c, err := db.reader(ctx)
 	if err != nil {
 		return classify(err)
 	}
-	return classify(st.QueryRowContext(detached(ctx), args...).Scan(dest...))
+	err = c.row(dest, q, args)
+	db.readers.give(c)
+	return classify(err)
 }
 
-func (db *DB) text(q string) string {
-	if v, ok := db.reads.Load(q); ok {
-		return v.(string)
+func (db *DB) reader(ctx context.Context) (*lite, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	t := rewrite(db.engine, q)
-	if db.texts.Load() < maxPrepared {
-		db.texts.Add(1)
-		db.reads.Store(q, t)
-	}
-	return t
-}
-
-func (db *DB) prepared(ctx context.Context, q string) (*sql.Stmt, error) {
-	if v, ok := db.reads.Load(q); ok {
-		return v.(*sql.Stmt), nil
-	}
-	if db.texts.Load() >= maxPrepared {
-		return nil, errManyTexts
-	}
-	st, err := db.read.PrepareContext(ctx, rewrite(db.engine, q))
-	if err != nil {
-		return nil, fmt.Errorf("prepare: %w", err)
-	}
-	if v, loaded := db.reads.LoadOrStore(q, st); loaded {
-		st.Close()
-		return v.(*sql.Stmt), nil
-	}
-	db.texts.Add(1)
-	return st, nil
+	return db.readers.take(ctx)
 }
 
 // Tx is a running transaction. It belongs to the function it was given to.
@@ -250,44 +210,27 @@ type late struct {
 
 // executor runs statements of one transaction, by rewritten text.
 type executor interface {
-	exec(q string, args []any) (sql.Result, error)
-	query(q string, args []any) (*sql.Rows, error)
+	exec(q string, args []any) (int64, error)
+	query(q string, args []any) (*Rows, error)
+	row(dest []any, q string, args []any) error
 }
 
 // Exec runs a statement and returns how many rows it changed.
 func (tx *Tx) Exec(q string, args ...any) (int64, error) {
-	res, err := tx.ex.exec(q, args)
-	if err != nil {
-		return 0, classify(err)
-	}
-	n, err := res.RowsAffected()
+	n, err := tx.ex.exec(q, args)
 	return n, classify(err)
 }
 
 // Query runs a read in the transaction. The caller closes the rows before the
 // next statement.
-func (tx *Tx) Query(q string, args ...any) (*sql.Rows, error) {
+func (tx *Tx) Query(q string, args ...any) (*Rows, error) {
 	rows, err := tx.ex.query(q, args)
 	return rows, classify(err)
 }
 
 // QueryRow reads at most one row into dest; no row is sql.ErrNoRows.
 func (tx *Tx) QueryRow(dest []any, q string, args ...any) error {
-	rows, err := tx.ex.query(q, args)
-	if err != nil {
-		return classify(err)
-	}
-	defer rows.Close()
-	if !rows.Next() {
-		if err := rows.Err(); err != nil {
-			return classify(err)
-		}
-		return sql.ErrNoRows
-	}
-	if err := rows.Scan(dest...); err != nil {
-		return err
-	}
-	return classify(rows.Close())
+	return classify(tx.ex.row(dest, q, args))
 }
 
 // Engine says which engine the transaction runs on.

@@ -2,18 +2,14 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"time"
-
-	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 )
 
 const (
@@ -27,16 +23,7 @@ const (
 	checkpointEvery = 200 * time.Millisecond
 )
 
-func sqliteDSN(path string, pragmas ...string) string {
-	v := url.Values{}
-	for _, p := range append([]string{"busy_timeout(10000)", "journal_mode(wal)", "foreign_keys(1)"}, pragmas...) {
-		v.Add("_pragma", p)
-	}
-	v.Set("_txlock", "immediate")
-	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode()
-}
-
-func openSQLite(ctx context.Context, path string, log *slog.Logger) (*DB, error) {
+func openSQLite(path string, log *slog.Logger) (*DB, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -45,33 +32,21 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger) (*DB, error)
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	// NORMAL leaves it to us when the log is flushed.
-	dsn := sqliteDSN(abs, "synchronous(normal)", "wal_autocheckpoint(8000)", "cache_size(-16000)")
-	w, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, err
-	}
-	w.SetMaxOpenConns(1)
-	r, err := sql.Open("sqlite", sqliteDSN(abs, "query_only(1)", "cache_size(-4000)"))
-	if err != nil {
-		w.Close()
-		return nil, err
-	}
-	n := max(4, 2*runtime.GOMAXPROCS(0))
-	r.SetMaxOpenConns(n)
-	r.SetMaxIdleConns(n)
-	db := &DB{engine: SQLite, path: abs, dsn: dsn, write: w, read: r, log: log,
-		queue: make(chan *job, 1024), sync: dataSync, stop: make(chan struct{})}
-	conn, err := w.Conn(ctx)
+	w, err := openLite(abs, "synchronous = normal", "wal_autocheckpoint = 8000", "cache_size = -16000")
 	if err == nil {
-		err = checkHeader(ctx, conn)
+		if err = checkHeader(w); err != nil {
+			w.close()
+		}
 	}
 	if err != nil {
-		w.Close()
-		r.Close()
 		return nil, fmt.Errorf("open the database %s: %w", abs, classify(err))
 	}
+	db := &DB{engine: SQLite, path: abs, log: log, queue: make(chan *job, 1024), sync: dataSync, stop: make(chan struct{})}
+	db.readers = newReaders(max(4, 2*runtime.GOMAXPROCS(0)), func() (*lite, error) {
+		return openLite(abs, "query_only = 1", "cache_size = -4000")
+	})
 	db.done.Add(2)
-	go db.writer(conn)
+	go db.writer(w)
 	go db.checkpointer()
 	return db, nil
 }
@@ -103,10 +78,7 @@ func syncDir(path string) error {
 
 // checkHeader fails on a file that is not a database, or is one cut short,
 // before anything could be taken for an empty registry.
-func checkHeader(ctx context.Context, conn *sql.Conn) error {
-	var n int64
-	return conn.QueryRowContext(ctx, "select count(*) from sqlite_master").Scan(&n)
-}
+func checkHeader(c *lite) error { return c.once("select count(*) from sqlite_master") }
 
 // job is one transaction that waits for the writer.
 type job struct {
@@ -144,14 +116,13 @@ func (db *DB) enqueue(ctx context.Context, fn func(*Tx) error, relaxed bool) err
 }
 
 // writer runs every SQLite transaction, in groups.
-func (db *DB) writer(conn *sql.Conn) {
+func (db *DB) writer(c *lite) {
 	defer db.done.Done()
-	defer conn.Close()
-	ex := &liteExecutor{conn: conn, stmts: map[string]*sql.Stmt{}}
-	// With a statement left open the last connection would not fold the log into
-	// the file when it closes.
-	defer ex.close()
+	ex := &liteExecutor{c: c}
 	defer func() {
+		if err := c.close(); err != nil {
+			db.closeErr = err
+		}
 		if db.wal != nil {
 			db.wal.Close()
 		}
@@ -386,49 +357,24 @@ func safely(fn func(*Tx) error, tx *Tx) (err error) {
 // liteExecutor runs statements on the writer's connection. The callers' contexts
 // are not used: an interrupted statement would roll the whole group back.
 type liteExecutor struct {
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
+	c     *lite
 	wrote bool // since the running job began
 }
 
-func (e *liteExecutor) close() {
-	for _, st := range e.stmts {
-		_ = st.Close()
-	}
-}
-
-func (e *liteExecutor) stmt(q string) (*sql.Stmt, error) {
-	if st, ok := e.stmts[q]; ok {
-		return st, nil
-	}
-	if len(e.stmts) >= maxPrepared { // the rows of each were read before the next was begun
-		e.close()
-		clear(e.stmts)
-	}
-	st, err := e.conn.PrepareContext(context.Background(), rewrite(SQLite, q))
-	if err != nil {
-		return nil, fmt.Errorf("prepare %q: %w", q, err)
-	}
-	e.stmts[q] = st
-	return st, nil
-}
-
-func (e *liteExecutor) exec(q string, args []any) (sql.Result, error) {
+func (e *liteExecutor) exec(q string, args []any) (int64, error) {
 	e.wrote = true
-	st, err := e.stmt(q)
-	if err != nil {
-		return nil, err
-	}
-	return st.ExecContext(context.Background(), args...)
+	return e.c.exec(q, args)
 }
 
-func (e *liteExecutor) query(q string, args []any) (*sql.Rows, error) {
-	st, err := e.stmt(q)
+func (e *liteExecutor) query(q string, args []any) (*Rows, error) {
+	st, err := e.c.prepare(q, args)
 	if err != nil {
 		return nil, err
 	}
-	return st.QueryContext(context.Background(), args...)
+	return &Rows{st: st}, nil
 }
+
+func (e *liteExecutor) row(dest []any, q string, args []any) error { return e.c.row(dest, q, args) }
 
 func (e *liteExecutor) run(q string) error {
 	_, err := e.exec(q, nil)
@@ -442,13 +388,12 @@ func (e *liteExecutor) rollback() { _ = e.run("rollback") }
 // checkpointer folds the log into the file while nobody waits for it.
 func (db *DB) checkpointer() {
 	defer db.done.Done()
-	pool, err := sql.Open("sqlite", db.dsn)
+	c, err := openLite(db.path, "synchronous = normal")
 	if err != nil {
 		db.log.Warn("no background checkpoints", "error", err)
 		return
 	}
-	defer pool.Close()
-	pool.SetMaxOpenConns(1)
+	defer c.close()
 	t := time.NewTicker(checkpointEvery)
 	defer t.Stop()
 	for {
@@ -457,7 +402,7 @@ func (db *DB) checkpointer() {
 			if !db.dirty.Swap(false) {
 				continue
 			}
-			if _, err := pool.Exec("pragma wal_checkpoint(passive)"); err != nil {
+			if _, err := c.exec("pragma wal_checkpoint(passive)", nil); err != nil {
 				db.log.Warn("checkpoint", "error", err)
 			}
 		case <-db.stop:
