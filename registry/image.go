@@ -117,7 +117,7 @@ func (r *Registry) putImage(tx *sqldb.Tx, n NewImage, m *manifest.Manifest, put 
 	if err != nil {
 		return err
 	}
-	existing, err := txImageType(tx, repo, put.Digest)
+	existing, tags, err := txImageState(tx, repo, put.Digest)
 	switch {
 	case err != nil:
 		return err
@@ -145,7 +145,7 @@ func (r *Registry) putImage(tx *sqldb.Tx, n NewImage, m *manifest.Manifest, put 
 			return err
 		}
 	}
-	if err := r.watchPut(tx, repo, put, n.Tag, old, existing == ""); err != nil {
+	if err := r.watchPut(tx, repo, put, n.Tag, old, existing == "", tags); err != nil {
 		return err
 	}
 	return r.tellPush(tx, repo, put, n.Tag)

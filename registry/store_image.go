@@ -107,15 +107,15 @@ func txTag(tx *sqldb.Tx, rp *Repository, tag string) (string, error) {
 	return d, err
 }
 
-// txImageType returns the media type of an image, "" for no such image.
-func txImageType(tx *sqldb.Tx, rp *Repository, digest string) (string, error) {
-	var t string
-	err := tx.QueryRow([]any{&t}, "select media_type from images where account = $1 and region = $2 and repo = $3 and digest = $4{forupdate}",
+// txImageState returns the media type of an image, "" for no such image, and how many tags
+// it has.
+func txImageState(tx *sqldb.Tx, rp *Repository, digest string) (mediaType string, tags int64, err error) {
+	err = tx.QueryRow([]any{&mediaType, &tags}, "select media_type, tag_count from images where account = $1 and region = $2 and repo = $3 and digest = $4{forupdate}",
 		rp.Place.Account, rp.Place.Region, rp.ID, digest)
 	if sqldb.IsNoRows(err) {
-		return "", nil
+		return "", 0, nil
 	}
-	return t, err
+	return mediaType, tags, err
 }
 
 // txImage returns an image with its body, nil for none.

@@ -32,6 +32,14 @@ func txWatched(tx *sqldb.Tx, rp *Repository, digest string) (*Image, error) {
 	return i, err
 }
 
+// txLastWatched returns the last tag of an image of those that a Watcher is told:
+// sql.ErrNoRows when it has fewer.
+func txLastWatched(tx *sqldb.Tx, rp *Repository, digest string) (tag string, err error) {
+	err = tx.QueryRow([]any{&tag}, "select tag from tags where account = $1 and region = $2 and repo = $3 and digest = $4 order by tag limit 1 offset $5",
+		rp.Place.Account, rp.Place.Region, rp.ID, digest, WatchedTags-1)
+	return tag, err
+}
+
 func (r *Registry) listDigests(ctx context.Context, rp *Repository, after string, limit int) ([]string, error) {
 	rows, err := r.db.Query(ctx, "select digest from images where account = $1 and region = $2 and repo = $3 and digest > $4 order by digest limit $5",
 		rp.Place.Account, rp.Place.Region, rp.ID, after, limit)

@@ -91,9 +91,9 @@ func (r *Registry) watchImage(tx *sqldb.Tx, rp *Repository, digest string) {
 	})
 }
 
-// watchPut tells the watcher what a push did: to its image and to the one that had the
-// tag.
-func (r *Registry) watchPut(tx *sqldb.Tx, rp *Repository, put *Put, tag, old string, isNew bool) error {
+// watchPut tells the watcher what a push did: to its image, which had so many tags, and to
+// the one that had the tag.
+func (r *Registry) watchPut(tx *sqldb.Tx, rp *Repository, put *Put, tag, old string, isNew bool, had int64) error {
 	if r.watcher == nil {
 		return nil
 	}
@@ -101,6 +101,14 @@ func (r *Registry) watchPut(tx *sqldb.Tx, rp *Repository, put *Put, tag, old str
 		r.watchImage(tx, rp, old)
 	}
 	if !isNew {
+		if had >= WatchedTags {
+			switch last, err := txLastWatched(tx, rp, put.Digest); {
+			case err == nil && tag > last:
+				return nil // of the tags that the watcher is told none is new
+			case err != nil && !sqldb.IsNoRows(err):
+				return err
+			}
+		}
 		r.watchImage(tx, rp, put.Digest)
 		return nil
 	}

@@ -343,3 +343,42 @@ func TestIngestionAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestManyTags: of an image with more tags than the catalog is told it knows the first ones,
+// whatever comes and goes.
+func TestManyTags(t *testing.T) {
+	for _, engine := range []string{"sqlite", "postgres"} {
+		t.Run(engine, func(t *testing.T) {
+			db := ""
+			if engine == "postgres" {
+				db = sqldbtest.PostgresURL(t)
+			}
+			y := newYard(t, open(t, db), "", 1)
+			if _, err := y.r.CreateRepository(y.ctx, registry.NewRepository{Place: y.here, Name: "many"}); err != nil {
+				t.Fatal(err)
+			}
+			same := func(after string) {
+				t.Helper()
+				if n := y.differences(); n != 0 {
+					t.Fatalf("%d differences after %s", n, after)
+				}
+			}
+			for n := range registry.WatchedTags + 20 {
+				y.push("many", fmt.Sprintf("t%03d", n), 0)
+			}
+			same("the first tags")
+			last := fmt.Sprintf("t%03d", registry.WatchedTags-1)
+			for _, p := range []struct {
+				tag   string
+				image int
+			}{{"zzz", 0}, {last + "-", 0}, {"a", 0}, {last, 1}, {last, 0}, {"t050", 1}, {"t050", 0}} {
+				y.push("many", p.tag, p.image)
+				same(p.tag)
+			}
+			if _, err := y.r.DeleteImage(y.ctx, y.here, "many", registry.ImageID{Tag: "a"}); err != nil {
+				t.Fatal(err)
+			}
+			same("a deletion")
+		})
+	}
+}
