@@ -64,6 +64,14 @@ type Receiver interface {
 	Deliver(ctx context.Context, d *Delivery) (run string, err error)
 }
 
+// Batcher is a Receiver that takes several deliveries to one target together.
+type Batcher interface {
+	Receiver
+	// DeliverAll attempts deliveries in their order and returns a run for each. With an
+	// error it has perhaps done none of them, and each is attempted by itself.
+	DeliverAll(ctx context.Context, list []*Delivery) (runs []string, err error)
+}
+
 // Final is the failure of a delivery that no further attempt will change: the
 // receiver does not exist, or may not be asked.
 type Final struct{ Err error }

@@ -2,16 +2,13 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/berth-registry/berth/event"
-	"github.com/berth-registry/berth/event/input"
 	"github.com/berth-registry/berth/sqldb"
 )
 
@@ -218,77 +215,6 @@ func (b *Bus) release(list []*pending) {
 	}
 }
 
-// attemptLane attempts a delivery, and then those that wait for it one after the other.
-func (b *Bus) attemptLane(ctx context.Context, d *pending, l *leases) {
-	for d != nil {
-		next := b.attempt(ctx, d)
-		if next != nil {
-			l.hold(next)
-			b.mu.Lock()
-			b.running++ // one more for a moment
-			b.busy[next.Receiver]++
-			b.mu.Unlock()
-		}
-		l.drop(d)
-		b.release([]*pending{d})
-		d = next
-	}
-}
-
-// attempt delivers once and writes how it ended. It returns the delivery that follows
-// in its lane and is taken by this node, nil when there is none.
-func (b *Bus) attempt(ctx context.Context, d *pending) (next *pending) {
-	run, err := b.deliver(ctx, d)
-	if ctx.Err() != nil && err != nil {
-		return nil // the server stops: the delivery is taken up again
-	}
-	now := b.now()
-	state, again, failure := stateDelivered, int64(0), ""
-	busy := errors.As(err, new(*Busy))
-	if err != nil {
-		failure = err.Error()[:min(len(err.Error()), maxFailure)]
-		state, again = b.after(d, err, now)
-	}
-	werr := b.db.WriteRelaxed(context.WithoutCancel(ctx), func(tx *sqldb.Tx) error {
-		ended := int64(0)
-		if state != statePending {
-			ended = sqldb.Micros(now)
-		}
-		next = nil
-		mine, err := settle(tx, d, state, again, ended, busy, run, failure)
-		if err != nil || !mine {
-			return err
-		}
-		if state == stateFailed && d.Target.DeadLetter != "" {
-			if err := insertDelivery(tx, d.dead(failure), sqldb.Micros(now)); err != nil {
-				return err
-			}
-		}
-		switch {
-		case d.attempts > d.turned || busy && state == statePending: // it let the next one go before, or has yet to
-			return nil
-		case ctx.Err() != nil: // another node, or the next start, takes it
-			return promote(tx, d.lane)
-		}
-		next, err = follow(tx, d.lane, sqldb.Micros(now.Add(lease)))
-		return err
-	})
-	if werr != nil {
-		next = nil
-		b.log.Error("writing how a delivery ended; it will be attempted again", "delivery", d.ID, "error", werr)
-	}
-	if state == stateFailed {
-		b.log.Warn("an event could not be delivered", "rule", d.Rule, "target", d.Receiver, "event", d.EventID, "attempts", d.attempts+1, "error", failure)
-	}
-	if d.attempts == d.turned {
-		b.mu.Lock()
-		close(b.ended)
-		b.ended = make(chan struct{})
-		b.mu.Unlock()
-	}
-	return next
-}
-
 // after says what follows a failure: another attempt, and when, or none.
 func (b *Bus) after(d *pending, err error, now time.Time) (state int, next int64) {
 	var final *Final
@@ -323,35 +249,6 @@ func (d *pending) dead(failure string) *pending {
 	return &n
 }
 
-func (b *Bus) deliver(ctx context.Context, d *pending) (run string, err error) {
-	kind, err := receiverKind(d.Receiver)
-	if err != nil {
-		return "", &Final{err}
-	}
-	receiver := b.options.Receivers[kind]
-	if receiver == nil {
-		return "", &Final{fmt.Errorf("this server has no %s", kind)}
-	}
-	body, at, err := b.readEvent(ctx, d)
-	if err != nil {
-		return "", err
-	}
-	d.Rule, d.Attempt = RuleARN(d.Place, d.bus, d.rule), d.attempts-d.turned+1
-	d.Input, err = input.Make(body, d.Target.Input, d.Target.InputPath, d.Target.Transform, input.About{RuleName: d.rule, RuleARN: d.Rule, Ingested: at})
-	if err != nil {
-		return "", &Final{err}
-	}
-	if d.Target.Dead != "" {
-		d.Input = []byte(sqldb.JSON(map[string]any{"error": d.Target.Dead, "rule": d.Rule, "target": d.Target.Failed, "event": json.RawMessage(body)}))
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("delivering panicked: %v", p)
-		}
-	}()
-	return receiver.Deliver(ctx, &d.Delivery)
-}
-
 // FirstAttempts waits until all deliveries of an event that pushes wait for have been
 // attempted once.
 func (b *Bus) FirstAttempts(ctx context.Context, eventID string) error {
@@ -364,7 +261,7 @@ func (b *Bus) FirstAttempts(ctx context.Context, eventID string) error {
 			return err
 		}
 		if !waiting {
-			n, err := b.unattempted(ctx, eventID)
+			n, err := b.yetToAttempt(ctx, eventID)
 			if err != nil || n == 0 {
 				return err
 			}

@@ -91,9 +91,9 @@ func (b *Bus) due(ctx context.Context, now int64, busy []string, limit int) ([]*
 	return sqldb.Collect(rows, err, scanPending)
 }
 
-// follow takes the delivery that waits for the first attempt of the one before it in a
-// lane, until a lease ends; nil when there is none.
-func follow(tx *sqldb.Tx, lane, until int64) (*pending, error) {
+// follow takes the deliveries, so many at most, that wait for the first attempt of the one
+// before them in a lane, until a lease ends; none while that has not been.
+func follow(tx *sqldb.Tx, lane, until int64, most int) ([]*pending, error) {
 	if lane == 0 {
 		return nil, nil
 	}
@@ -101,17 +101,34 @@ func follow(tx *sqldb.Tx, lane, until int64) (*pending, error) {
 	if err != nil || ahead {
 		return nil, err
 	}
-	rows, err := tx.Query("select "+pendingColumns+" from deliveries where lane = $1 and state = 4 order by seq, id limit 1", lane)
+	rows, err := tx.Query("select "+pendingColumns+" from deliveries where lane = $1 and state = 4 order by seq, id limit $2", lane, most)
 	list, err := sqldb.Collect(rows, err, scanPending)
-	if err != nil || len(list) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	d := list[0]
-	n, err := tx.Exec("update deliveries set state = 1, next_at = $3, fence = fence + 1 where id = $1 and fence = $2 and state = 4", d.ID, d.fence, until)
-	if d.fence++; n != 1 {
-		return nil, err
+	for i, d := range list {
+		n, err := tx.Exec("update deliveries set state = 1, next_at = $3, fence = fence + 1 where id = $1 and fence = $2 and state = 4", d.ID, d.fence, until)
+		if err != nil || n != 1 {
+			return list[:i], err
+		}
+		d.fence++
 	}
-	return d, err
+	return list, nil
+}
+
+// unattempted says where a delivery is that nobody attempts any more: in its lane, unless it
+// has let the next one go before.
+const unattempted = "case when lane <> 0 and attempts = turned then 4 else 0 end"
+
+// requeue gives back deliveries of a lane that were taken.
+func requeue(tx *sqldb.Tx, list []*pending, now int64) error {
+	for _, d := range list {
+		if _, err := tx.Exec("update deliveries set state = "+unattempted+", next_at = $3, fence = fence + 1 where id = $1 and fence = $2 and state = 1", d.ID, d.fence,
+			now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // claim takes a delivery for this node until its lease ends; false when another one
@@ -143,29 +160,41 @@ func promote(tx *sqldb.Tx, lane int64) error {
 	return err
 }
 
+// laneBatch is how many lanes are let go in one transaction.
+const laneBatch = 1000
+
 // recover gives back deliveries whose node has gone, all running ones when it was
 // this one, and lets lanes go that nobody is ahead in.
 func (b *Bus) recover(ctx context.Context, before int64) error {
-	return b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
-		if _, err := tx.Exec("update deliveries set state = 0, next_at = $2, fence = fence + 1 where state = 1 and next_at < $1", before, sqldb.Micros(b.now())); err != nil {
-			return err
-		}
-		rows, err := tx.Query(`select distinct lane from deliveries d where state = 4 and not exists
-			(select 1 from deliveries a where a.lane = d.lane and a.attempts = a.turned and a.state in (0, 1)) limit 1000`)
-		lanes, err := sqldb.Collect(rows, err, func(scan func(...any) error) (int64, error) {
-			var lane int64
-			return lane, scan(&lane)
+	for more := true; more; {
+		err := b.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
+			// Of a lane several may have been running together: they wait for each other again.
+			if _, err := tx.Exec("update deliveries set state = "+unattempted+", next_at = $2, fence = fence + 1 where state = 1 and next_at < $1", before,
+				sqldb.Micros(b.now())); err != nil {
+				return err
+			}
+			rows, err := tx.Query(`select distinct lane from deliveries d where state = 4 and not exists
+				(select 1 from deliveries a where a.lane = d.lane and a.attempts = a.turned and a.state in (0, 1)) limit $1`, laneBatch)
+			lanes, err := sqldb.Collect(rows, err, func(scan func(...any) error) (int64, error) {
+				var lane int64
+				return lane, scan(&lane)
+			})
+			if err != nil {
+				return err
+			}
+			more = len(lanes) == laneBatch
+			for _, lane := range lanes {
+				if err := promote(tx, lane); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 		if err != nil {
 			return err
 		}
-		for _, lane := range lanes {
-			if err := promote(tx, lane); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // readEvent reads an event that is being delivered.
@@ -175,9 +204,9 @@ func (b *Bus) readEvent(ctx context.Context, d *pending) (body []byte, at time.T
 	return body, sqldb.Time(n), err
 }
 
-// unattempted counts the deliveries of an event that a push waits for and that were
+// yetToAttempt counts the deliveries of an event that a push waits for and that were
 // not attempted yet, but for attempts that were turned away.
-func (b *Bus) unattempted(ctx context.Context, eventID string) (n int, err error) {
+func (b *Bus) yetToAttempt(ctx context.Context, eventID string) (n int, err error) {
 	err = b.db.QueryRow(ctx, []any{&n}, "select count(*) from deliveries where event_id = $1 and held = 1 and attempts = turned and state in (0, 1, 4)", eventID)
 	return n, err
 }

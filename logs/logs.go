@@ -329,12 +329,18 @@ func (l *Logs) Put(ctx context.Context, p arn.Place, group, stream string, entri
 		to--
 		rejected.TooNew = to
 	}
-	return rejected, l.write(ctx, g, stream, entries[from:to], false)
+	return rejected, l.write(ctx, g, []Output{{stream, entries[from:to]}}, false)
 }
 
-// Append adds a program's output to a stream, making group and stream when they are
-// missing.
-func (l *Logs) Append(ctx context.Context, p arn.Place, group, stream string, entries []Entry) error {
+// Output is what is added to a stream.
+type Output struct {
+	Stream  string
+	Entries []Entry
+}
+
+// Append adds a program's output to streams, all of it or none, making group and streams
+// that are missing.
+func (l *Logs) Append(ctx context.Context, p arn.Place, group string, list ...Output) error {
 	g, err := l.Group(ctx, p, group)
 	if CodeOf(err) == NotFound {
 		if err := l.CreateGroup(ctx, &Group{Place: p, Name: group, Tags: map[string]string{}}); err != nil && CodeOf(err) != AlreadyExists {
@@ -342,48 +348,59 @@ func (l *Logs) Append(ctx context.Context, p arn.Place, group, stream string, en
 		}
 		g, err = l.Group(ctx, p, group)
 	}
-	if err != nil || len(entries) == 0 {
+	if err != nil {
 		return err
 	}
-	return l.write(ctx, g, stream, entries, true)
+	return l.write(ctx, g, list, true)
 }
 
-// write adds events; make makes a stream that is missing. It survives the death of the
+// write adds events; make makes streams that are missing. It survives the death of the
 // process.
-func (l *Logs) write(ctx context.Context, g *Group, stream string, entries []Entry, make bool) error {
-	if len(entries) == 0 {
+func (l *Logs) write(ctx context.Context, g *Group, list []Output, make bool) error {
+	list = slices.DeleteFunc(list, func(o Output) bool { return len(o.Entries) == 0 })
+	if len(list) == 0 {
 		return nil
 	}
 	now := l.now().UnixMilli()
 	return l.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
-		n, err := touchStream(tx, g, stream, entries[0].At.UnixMilli(), entries[len(entries)-1].At.UnixMilli(), now)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			if !make {
-				return fail(NotFound, "The specified log stream does not exist.")
-			}
-			if err := insertStream(tx, g, stream, now); err != nil && !errors.Is(err, sqldb.ErrUnique) {
-				return err
-			}
-			if _, err := touchStream(tx, g, stream, entries[0].At.UnixMilli(), entries[len(entries)-1].At.UnixMilli(), now); err != nil {
-				return err
-			}
-		}
-		seq, err := tx.Clock()
-		if err != nil {
-			return err
-		}
 		bytes := int64(0)
-		for i, e := range entries {
-			bytes += int64(len(e.Message) + perEvent)
-			if err := insertEvent(tx, g, stream, e, (seq-epoch)*maxEntries+int64(i), now); err != nil {
+		for _, o := range list {
+			n, err := l.writeStream(tx, g, o, now, make)
+			if err != nil {
 				return err
 			}
+			bytes += n
 		}
 		return addBytes(tx, g, bytes)
 	})
+}
+
+// writeStream adds events to one stream and returns the bytes that they count.
+func (l *Logs) writeStream(tx *sqldb.Tx, g *Group, o Output, now int64, make bool) (bytes int64, err error) {
+	first, last := o.Entries[0].At.UnixMilli(), o.Entries[len(o.Entries)-1].At.UnixMilli()
+	n, err := touchStream(tx, g, o.Stream, first, last, now)
+	if err == nil && n == 0 {
+		if !make {
+			return 0, fail(NotFound, "The specified log stream does not exist.")
+		}
+		if n, err = insertFilledStream(tx, g, o.Stream, first, last, now); err == nil && n == 0 { // another one made it
+			_, err = touchStream(tx, g, o.Stream, first, last, now)
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	seq, err := tx.Clock()
+	if err != nil {
+		return 0, err
+	}
+	for i, e := range o.Entries {
+		bytes += int64(len(e.Message) + perEvent)
+		if err := insertEvent(tx, g, o.Stream, e, (seq-epoch)*maxEntries+int64(i), now); err != nil {
+			return 0, err
+		}
+	}
+	return bytes, nil
 }
 
 // Run removes what is past its retention until ctx ends.

@@ -56,7 +56,7 @@ func TestLogs(t *testing.T) {
 		if err != nil || rejected != (logs.Rejected{TooOld: 1, TooNew: 3}) {
 			t.Errorf("%+v %v", rejected, err)
 		}
-		if err := l.Append(ctx, here, "/new", "made", []logs.Entry{entry(0, "first")}); err != nil {
+		if err := l.Append(ctx, here, "/new", logs.Output{Stream: "made", Entries: []logs.Entry{entry(0, "first")}}); err != nil {
 			t.Error(err)
 		}
 		if _, err := l.Put(ctx, here, "/g", "t", []logs.Entry{entry(1500*time.Millisecond, "between")}); err != nil {

@@ -90,6 +90,12 @@ func insertStream(tx *sqldb.Tx, g *Group, name string, now int64) error {
 	return err
 }
 
+// insertFilledStream makes a stream that has events; 0 when it is there.
+func insertFilledStream(tx *sqldb.Tx, g *Group, name string, first, last, now int64) (int64, error) {
+	return tx.Exec(`insert into log_streams (account, region, group_id, name, created_at, first_at, last_at, ingested_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $5) on conflict do nothing`, g.Place.Account, g.Place.Region, g.id, name, now, first, last)
+}
+
 func touchStream(tx *sqldb.Tx, g *Group, name string, first, last, now int64) (int64, error) {
 	return tx.Exec(`update log_streams set first_at = case when first_at = 0 or first_at > $5 then $5 else first_at end,
 		last_at = case when last_at < $6 then $6 else last_at end, ingested_at = $7 where account = $1 and region = $2 and group_id = $3 and name = $4`,

@@ -145,7 +145,7 @@ func (s *Server) functionLog(ctx context.Context, p arn.Place, group, stream str
 			entries[i].Message = " "
 		}
 	}
-	return s.logs.Append(ctx, p, group, stream, entries)
+	return s.logs.Append(ctx, p, group, logs.Output{Stream: stream, Entries: entries})
 }
 
 // asyncRetries is how often a function's asynchronous invocation is tried again unless
@@ -209,19 +209,32 @@ func (r functionReceiver) Deliver(ctx context.Context, d *bus.Delivery) (string,
 // logReceiver writes events to log groups.
 type logReceiver struct{ logs *logs.Logs }
 
+var _ bus.Batcher = logReceiver{}
+
 // Deliver implements bus.Receiver.
 func (r logReceiver) Deliver(ctx context.Context, d *bus.Delivery) (string, error) {
-	a, err := arn.Parse(d.Receiver)
-	if err != nil || a.Account != d.Place.Account {
-		return "", &bus.Final{Err: fmt.Errorf("%s is not a log group of account %s", d.Receiver, d.Place.Account)}
+	_, err := r.DeliverAll(ctx, []*bus.Delivery{d})
+	return d.EventID, err
+}
+
+// DeliverAll implements bus.Batcher. Each event has a stream of its own.
+func (r logReceiver) DeliverAll(ctx context.Context, list []*bus.Delivery) ([]string, error) {
+	a, err := arn.Parse(list[0].Receiver)
+	if err != nil || a.Account != list[0].Place.Account {
+		return nil, &bus.Final{Err: fmt.Errorf("%s is not a log group of account %s", list[0].Receiver, list[0].Place.Account)}
 	}
 	group := strings.TrimSuffix(strings.TrimPrefix(a.Resource, "log-group:"), ":*")
-	stream := d.EventID
 	place := arn.Place{Account: a.Account, Region: a.Region}
 	if _, err := r.logs.Group(ctx, place, group); logs.CodeOf(err) == logs.NotFound {
-		return "", &bus.Final{Err: err}
+		return nil, &bus.Final{Err: err}
 	}
-	return stream, r.logs.Append(ctx, place, group, stream, []logs.Entry{{At: time.Now(), Message: string(d.Input)}})
+	var streams []string
+	var out []logs.Output
+	for _, d := range list {
+		streams = append(streams, d.EventID)
+		out = append(out, logs.Output{Stream: d.EventID, Entries: []logs.Entry{{At: time.Now(), Message: string(d.Input)}}})
+	}
+	return streams, r.logs.Append(ctx, place, group, out...)
 }
 
 // guards are the policies before resources, by service.
