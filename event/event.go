@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/event/pattern"
 	"github.com/berth-registry/berth/internal/uid"
 	"github.com/berth-registry/berth/sqldb"
 )
@@ -44,9 +45,8 @@ type Event struct {
 	// names the record of the call that it tells of.
 	Detail json.RawMessage
 	Ref    string
-	// Head gives members of the detail before it is made: a text, "" for one that is
-	// not there. It may be nil.
-	Head func(name string) (value string, known bool)
+	// Head gives texts of the detail before it is made. It may be nil.
+	Head pattern.Head
 	// Key orders events: first deliveries of those with the same key are in order.
 	// It is usually a repository's ARN.
 	Key string

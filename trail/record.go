@@ -134,17 +134,34 @@ func (r *Record) detail() object {
 	return o
 }
 
-// head gives members of the detail that rules tell records apart by.
-func (r *Record) head(name string) (string, bool) {
-	switch name {
-	case "eventName":
-		return r.Name, true
-	case "eventSource":
-		return r.Source, true
-	case "errorCode":
-		return r.ErrorCode, true
+// heading gives texts of a record's detail that rules tell records apart by. It belongs to
+// one goroutine.
+type heading struct {
+	*Record
+	params map[string]json.RawMessage // once it was asked for one
+}
+
+// text is a pattern.Head.
+func (h *heading) text(object, name string) (value string, known bool) {
+	switch object {
+	case "":
+		switch name {
+		case "eventName":
+			return h.Name, true
+		case "eventSource":
+			return h.Source, true
+		case "errorCode":
+			return h.ErrorCode, true
+		}
+	case "requestParameters":
+		if h.params == nil && json.Unmarshal(h.Params, &h.params) != nil {
+			h.params = map[string]json.RawMessage{}
+		}
+		if raw := h.params[name]; len(raw) > 2 && raw[0] == '"' {
+			known = json.Unmarshal(raw, &value) == nil
+		}
 	}
-	return "", false
+	return value, known
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }

@@ -125,7 +125,7 @@ func (t *Trail) event(r *Record) *event.Event {
 	if len(r.Targets) > 0 {
 		key = r.Targets[0]
 	}
-	return &event.Event{Place: r.Place, Source: "aws." + serviceOf(r.Source), DetailType: event.APICall, Time: r.At, Ref: r.ID, Head: r.head, Key: key,
+	return &event.Event{Place: r.Place, Source: "aws." + serviceOf(r.Source), DetailType: event.APICall, Time: r.At, Ref: r.ID, Head: (&heading{Record: r}).text, Key: key,
 		ReadOnly: r.ReadOnly}
 }
 

@@ -71,32 +71,44 @@ func leaf(list []matcher, v any) bool {
 	return false
 }
 
+// Head gives texts of an event's detail that are known before the rest of it: members of the
+// detail, and of its objects. The value is "" where there is no such member.
+type Head func(object, name string) (value string, known bool)
+
 // Could tells whether an event with a source and detail-type could match, whatever
-// else it holds. head, unless it is nil, gives the members of the detail that are known
-// already: a text, "" where there is no such member.
-func (p *Pattern) Could(source, detailType string, head func(name string) (value string, known bool)) bool {
+// else it holds. head may be nil.
+func (p *Pattern) Could(source, detailType string, head Head) bool {
 	for i := range p.root.fields {
 		f := &p.root.fields[i]
 		switch {
 		case f.name == "source" && f.node == nil && !leaf(f.any, source), f.name == "detail-type" && f.node == nil && !leaf(f.any, detailType):
 			return false
-		case f.name == "detail" && f.node != nil && head != nil && !f.node.could(head):
+		case f.name == "detail" && f.node != nil && head != nil && !f.node.could("", head):
 			return false
 		}
 	}
 	return true
 }
 
-func (n *node) could(head func(name string) (value string, known bool)) bool {
+// could looks at an object of the detail, or at the detail itself.
+func (n *node) could(object string, head Head) bool {
 	for i := range n.fields {
 		f := &n.fields[i]
 		if f.node != nil {
 			continue
 		}
-		value, known := head(f.name)
+		value, known := head(object, f.name)
 		switch {
 		case !known:
 		case value == "" && !leaf(f.any, absent{}), value != "" && !leaf(f.any, value):
+			return false
+		}
+	}
+	if object != "" {
+		return true
+	}
+	for i := range n.fields { // last: what is in objects costs more to know
+		if f := &n.fields[i]; f.node != nil && !f.node.could(f.name, head) {
 			return false
 		}
 	}

@@ -98,14 +98,20 @@ func TestCould(t *testing.T) {
 	if !p.Could("aws.ecr", "anything", nil) || p.Could("aws.iam", "anything", nil) {
 		t.Error("the source was not looked at, or more than it")
 	}
-	head := func(name string) (string, bool) {
-		value, known := map[string]string{"eventName": "PutImage", "errorCode": ""}[name]
+	head := func(object, name string) (string, bool) {
+		value, known := map[string]string{"eventName": "PutImage", "errorCode": "", "requestParameters.repositoryName": "team/app", "requestParameters.imageTag": ""}[strings.TrimPrefix(object+"."+name, ".")]
 		return value, known
 	}
 	for text, want := range map[string]bool{
 		`{"detail":{"eventName":["PutImage"]}}`:                                                    true,
-		`{"detail":{"eventName":[{"prefix":"Put"}],"requestParameters":{"repositoryName":["x"]}}}`: true,
+		`{"detail":{"eventName":[{"prefix":"Put"}],"requestParameters":{"repositoryName":["x"]}}}`: false,
 		`{"detail":{"eventName":["DeleteRepository"]}}`:                                            false,
+		`{"detail":{"requestParameters":{"repositoryName":[{"prefix":"other/"}]}}}`:                false,
+		`{"detail":{"requestParameters":{"repositoryName":[{"prefix":"team/"}]}}}`:                 true,
+		`{"detail":{"requestParameters":{"imageTag":["a"]}}}`:                                      false,
+		`{"detail":{"requestParameters":{"imageTag":[{"exists":false}]}}}`:                         true,
+		`{"detail":{"responseElements":{"repositoryName":["x"]}}}`:                                 true,
+		`{"detail":{"a":{"requestParameters":{"repositoryName":["x"]}}}}`:                          true,
 		`{"detail":{"eventName":["PutImage"],"errorCode":["E"]}}`:                                  false,
 		`{"detail":{"errorCode":[{"exists":false}]}}`:                                              true,
 		`{"detail":{"errorCode":[{"exists":true}]}}`:                                               false,
@@ -142,6 +148,6 @@ func FuzzPattern(f *testing.F) {
 		if e, err := pattern.Decode([]byte(event)); err == nil {
 			p.Match(e)
 		}
-		p.Could("aws.ecr", event, func(name string) (string, bool) { return event, len(name)%2 == 0 })
+		p.Could("aws.ecr", event, func(object, name string) (string, bool) { return event, len(object+name)%2 == 0 })
 	})
 }
