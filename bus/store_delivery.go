@@ -33,9 +33,8 @@ type pending struct {
 }
 
 func insertEvent(tx *sqldb.Tx, e *event.Event) error {
-	_, err := tx.Exec("insert into bus_events (id, account, region, at, body, ref, hops) values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing",
+	return tx.Run("insert into bus_events (id, account, region, at, body, ref, hops) values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing",
 		e.ID, e.Place.Account, e.Place.Region, sqldb.Micros(e.Time), string(e.JSON()), e.Ref, e.Hops)
-	return err
 }
 
 func insertDelivery(tx *sqldb.Tx, d *pending, now int64) error {
@@ -49,11 +48,10 @@ func insertDelivery(tx *sqldb.Tx, d *pending, now int64) error {
 			state = stateQueued
 		}
 	}
-	_, err := tx.Exec(`insert into deliveries (id, seq, account, region, event_id, bus, rule, target_id, target, receiver, held, lane, state, attempts, turned,
+	return tx.Run(`insert into deliveries (id, seq, account, region, event_id, bus, rule, target_id, target, receiver, held, lane, state, attempts, turned,
 		next_at, fence, created_at, ended_at, run, error)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, $14, 0, $14, 0, '', '')`, d.ID, d.seq, d.Place.Account, d.Place.Region, d.EventID,
 		d.bus, d.rule, d.Target.ID, sqldb.JSON(d.Target), d.Receiver, sqldb.Flag(d.held), d.lane, state, now)
-	return err
 }
 
 func exists(tx *sqldb.Tx, q string, args ...any) (bool, error) {

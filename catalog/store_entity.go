@@ -132,7 +132,7 @@ func updateEntity(tx *sqldb.Tx, a arn.Account, k string, e *row) error {
 
 func deleteEntity(tx *sqldb.Tx, a arn.Account, blueprint, k string) error {
 	for _, table := range []string{"catalog_entities", "catalog_relations"} {
-		if _, err := tx.Exec("delete from "+table+" where account = $1 and blueprint = $2 and k = $3", a, blueprint, k); err != nil {
+		if err := tx.Run("delete from "+table+" where account = $1 and blueprint = $2 and k = $3", a, blueprint, k); err != nil {
 			return err
 		}
 	}
@@ -169,7 +169,7 @@ func insertValues(tx *sqldb.Tx, a arn.Account, blueprint, k string, rows []value
 
 func deleteValues(tx *sqldb.Tx, a arn.Account, blueprint, k string, rows []valueRow) error {
 	for _, r := range rows {
-		if _, err := tx.Exec("delete from catalog_values where account = $1 and blueprint = $2 and property = $3 and value = $4 and k = $5", a, blueprint, r.property, r.value,
+		if err := tx.Run("delete from catalog_values where account = $1 and blueprint = $2 and property = $3 and value = $4 and k = $5", a, blueprint, r.property, r.value,
 			k); err != nil {
 			return err
 		}
@@ -219,8 +219,7 @@ func insertLink(tx *sqldb.Tx, a arn.Account, blueprint string, l linkRow) error 
 }
 
 func deleteLinks(tx *sqldb.Tx, a arn.Account, blueprint, k, relation string) error {
-	_, err := tx.Exec("delete from catalog_relations where account = $1 and blueprint = $2 and k = $3 and relation = $4", a, blueprint, k, relation)
-	return err
+	return tx.Run("delete from catalog_relations where account = $1 and blueprint = $2 and k = $3 and relation = $4", a, blueprint, k, relation)
 }
 
 // dependentsText selects the relations to entities: by their first spelling, or by the
@@ -236,8 +235,7 @@ func dependentsText(a arn.Account, blueprint string, keys []string) (string, []a
 
 // unlink removes what was named of an entity by hand; what is kept stays.
 func unlink(tx *sqldb.Tx, a arn.Account, blueprint, k string) error {
-	_, err := tx.Exec("delete from catalog_relations where account = $1 and target_blueprint = $2 and target = $3 and kept = 0", a, blueprint, k)
-	return err
+	return tx.Run("delete from catalog_relations where account = $1 and target_blueprint = $2 and target = $3 and kept = 0", a, blueprint, k)
 }
 
 // renameEntity makes everything that names an entity name it by its new key, but for the

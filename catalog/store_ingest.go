@@ -26,9 +26,8 @@ func insertOrigin(tx *sqldb.Tx, r Resource, e Ref) error {
 }
 
 func deleteOrigin(tx *sqldb.Tx, r Resource, e Ref) error {
-	_, err := tx.Exec("delete from catalog_origins where account = $1 and region = $2 and kind = $3 and resource = $4 and blueprint = $5 and k = $6",
+	return tx.Run("delete from catalog_origins where account = $1 and region = $2 and kind = $3 and resource = $4 and blueprint = $5 and k = $6",
 		r.Account, r.Region, r.Kind, key(r.Name), e.Blueprint, e.Identifier)
-	return err
 }
 
 // deleteOrigins forgets which resources made an entity.
@@ -51,7 +50,7 @@ func (c *Catalog) readOriginNames(ctx context.Context, a arn.Account, region arn
 }
 
 func replaceNotices(tx *sqldb.Tx, r Resource, list []Notice, now time.Time) error {
-	if _, err := tx.Exec("delete from catalog_notices where account = $1 and region = $2 and kind = $3 and resource = $4", r.Account, r.Region, r.Kind, key(r.Name)); err != nil {
+	if err := tx.Run("delete from catalog_notices where account = $1 and region = $2 and kind = $3 and resource = $4", r.Account, r.Region, r.Kind, key(r.Name)); err != nil {
 		return err
 	}
 	for i, n := range list {
@@ -100,8 +99,7 @@ func upsertPending(tx *sqldb.Tx, r Resource, due time.Time, reason string) error
 }
 
 func deletePending(tx *sqldb.Tx, r Resource) error {
-	_, err := tx.Exec("delete from catalog_pending where account = $1 and region = $2 and kind = $3 and resource = $4", r.Account, r.Region, r.Kind, r.Name)
-	return err
+	return tx.Run("delete from catalog_pending where account = $1 and region = $2 and kind = $3 and resource = $4", r.Account, r.Region, r.Kind, r.Name)
 }
 
 const pendingColumns = "account, region, kind, resource, due, tries, reason"

@@ -13,10 +13,9 @@ func insert(tx *sqldb.Tx, e *Event, seq int64) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`insert into event_outbox (seq, id, account, region, bus, source, detail_type, at, resources, detail, ref, order_key, read_only, replay, hops)
+	return tx.Run(`insert into event_outbox (seq, id, account, region, bus, source, detail_type, at, resources, detail, ref, order_key, read_only, replay, hops)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`, seq, e.ID, e.Place.Account, e.Place.Region, e.Bus, e.Source, e.DetailType,
 		e.Time.UnixMicro(), string(resources), string(e.Detail), e.Ref, e.Key, sqldb.Flag(e.ReadOnly), e.Replay, e.Hops)
-	return err
 }
 
 // Read returns the oldest events of the outbox.

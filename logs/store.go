@@ -69,8 +69,7 @@ func updateGroup(tx *sqldb.Tx, g *Group) error {
 }
 
 func addBytes(tx *sqldb.Tx, g *Group, n int64) error {
-	_, err := tx.Exec("update log_groups set bytes = bytes + $4 where account = $1 and region = $2 and name = $3", g.Place.Account, g.Place.Region, g.Name, n)
-	return err
+	return tx.Run("update log_groups set bytes = bytes + $4 where account = $1 and region = $2 and name = $3", g.Place.Account, g.Place.Region, g.Name, n)
 }
 
 func deleteGroup(tx *sqldb.Tx, g *Group) error {
@@ -112,9 +111,8 @@ func deleteStream(tx *sqldb.Tx, g *Group, name string) (int64, error) {
 }
 
 func insertEvent(tx *sqldb.Tx, g *Group, stream string, e Entry, seq, now int64) error {
-	_, err := tx.Exec("insert into log_events (account, region, group_id, at, seq, stream, ingested_at, message) values ($1, $2, $3, $4, $5, $6, $7, $8)",
+	return tx.Run("insert into log_events (account, region, group_id, at, seq, stream, ingested_at, message) values ($1, $2, $3, $4, $5, $6, $7, $8)",
 		g.Place.Account, g.Place.Region, g.id, e.At.UnixMilli(), seq, stream, now, clean(e.Message))
-	return err
 }
 
 // StreamQuery asks for the streams of a group, by name or by their last event.

@@ -163,11 +163,10 @@ func txReferenced(tx *sqldb.Tx, rp *Repository, digest string) (bool, error) {
 }
 
 func insertImage(tx *sqldb.Tx, rp *Repository, i *Image, depth int64) error {
-	_, err := tx.Exec(`insert into images (account, region, repo, digest, media_type, artifact_type, config_type, subject, depth, size,
+	return tx.Run(`insert into images (account, region, repo, digest, media_type, artifact_type, config_type, subject, depth, size,
 		tag_count, pushed_at, pulled_at, pushed_by, body, origin) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, 0, $12, $13, $14)`,
 		rp.Place.Account, rp.Place.Region, rp.ID, i.Digest, i.MediaType, i.ArtifactType, i.ConfigType, i.Subject, depth, i.Size,
 		sqldb.Micros(i.PushedAt), i.PushedBy, i.Body, originText(i.origin))
-	return err
 }
 
 func originText(claims map[string]string) string {
@@ -205,7 +204,7 @@ func insertReferences(tx *sqldb.Tx, rp *Repository, digest string, m *manifest.M
 			args = append(args, r.digest, r.kind)
 		}
 		refs = refs[n:]
-		if _, err := tx.Exec(b.String(), args...); err != nil {
+		if err := tx.Run(b.String(), args...); err != nil {
 			return err
 		}
 	}
@@ -222,7 +221,7 @@ func removeReferences(tx *sqldb.Tx, rp *Repository, digest string, m *manifest.M
 				args = append(args, list[min(i, n-1)].Digest)
 			}
 			list = list[n:]
-			if _, err := tx.Exec("delete from image_refs where account = $1 and region = $2 and repo = $3 and digest = $4 and ref in "+in, args...); err != nil {
+			if err := tx.Run("delete from image_refs where account = $1 and region = $2 and repo = $3 and digest = $4 and ref in "+in, args...); err != nil {
 				return err
 			}
 		}
@@ -231,8 +230,7 @@ func removeReferences(tx *sqldb.Tx, rp *Repository, digest string, m *manifest.M
 }
 
 func removeImage(tx *sqldb.Tx, rp *Repository, digest string) error {
-	_, err := tx.Exec("delete from images where account = $1 and region = $2 and repo = $3 and digest = $4", rp.Place.Account, rp.Place.Region, rp.ID, digest)
-	return err
+	return tx.Run("delete from images where account = $1 and region = $2 and repo = $3 and digest = $4", rp.Place.Account, rp.Place.Region, rp.ID, digest)
 }
 
 // addImageCount changes a repository's count; with a limit, not above it.
@@ -257,8 +255,7 @@ func updateTag(tx *sqldb.Tx, rp *Repository, tag, old, digest string, now int64)
 }
 
 func removeTag(tx *sqldb.Tx, rp *Repository, tag string) error {
-	_, err := tx.Exec("delete from tags where account = $1 and region = $2 and repo = $3 and tag = $4", rp.Place.Account, rp.Place.Region, rp.ID, tag)
-	return err
+	return tx.Run("delete from tags where account = $1 and region = $2 and repo = $3 and tag = $4", rp.Place.Account, rp.Place.Region, rp.ID, tag)
 }
 
 // removeTagsOf removes the tags of an image by their names: by digest SQLite would
@@ -272,7 +269,7 @@ func removeTagsOf(tx *sqldb.Tx, rp *Repository, tags []string) error {
 			args = append(args, tags[min(i, n-1)])
 		}
 		tags = tags[n:]
-		if _, err := tx.Exec("delete from tags where account = $1 and region = $2 and repo = $3 and tag in "+in, args...); err != nil {
+		if err := tx.Run("delete from tags where account = $1 and region = $2 and repo = $3 and tag in "+in, args...); err != nil {
 			return err
 		}
 	}
@@ -280,9 +277,8 @@ func removeTagsOf(tx *sqldb.Tx, rp *Repository, tags []string) error {
 }
 
 func countTags(tx *sqldb.Tx, rp *Repository, digest string, by int64) error {
-	_, err := tx.Exec("update images set tag_count = tag_count + $1 where account = $2 and region = $3 and repo = $4 and digest = $5",
+	return tx.Run("update images set tag_count = tag_count + $1 where account = $2 and region = $3 and repo = $4 and digest = $5",
 		by, rp.Place.Account, rp.Place.Region, rp.ID, digest)
-	return err
 }
 
 // addTagCount counts one more tag on an image, up to a limit.

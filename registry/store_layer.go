@@ -65,14 +65,12 @@ func touchBlob(tx *sqldb.Tx, c blob.Content, now, lease int64) (bool, error) {
 }
 
 func linkLayer(tx *sqldb.Tx, rp *Repository, digest string, size, now int64) error {
-	_, err := tx.Exec(`insert into layers (account, region, repo, digest, size, linked_at) values ($1, $2, $3, $4, $5, $6)
+	return tx.Run(`insert into layers (account, region, repo, digest, size, linked_at) values ($1, $2, $3, $4, $5, $6)
 		on conflict (account, region, repo, digest) do nothing`, rp.Place.Account, rp.Place.Region, rp.ID, digest, size, now)
-	return err
 }
 
 func setPulled(tx *sqldb.Tx, k pull, at int64) error {
-	_, err := tx.Exec(`update images set pulled_at = $1 where account = $2 and region = $3 and digest = $4 and pulled_at < $1
+	return tx.Run(`update images set pulled_at = $1 where account = $2 and region = $3 and digest = $4 and pulled_at < $1
 		and repo = (select id from repositories where account = $2 and region = $3 and name = $5)`,
 		at, k.place.Account, k.place.Region, k.digest, k.repo)
-	return err
 }

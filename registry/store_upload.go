@@ -81,8 +81,7 @@ func (r *Registry) isCurrent(ctx context.Context, s *session) (bool, error) {
 }
 
 func deleteUpload(tx *sqldb.Tx, ref UploadRef) error {
-	_, err := tx.Exec("delete from uploads where account = $1 and region = $2 and id = $3", ref.Place.Account, ref.Place.Region, ref.ID)
-	return err
+	return tx.Run("delete from uploads where account = $1 and region = $2 and id = $3", ref.Place.Account, ref.Place.Region, ref.ID)
 }
 
 func (r *Registry) dropUpload(ctx context.Context, ref UploadRef) error {

@@ -3,9 +3,9 @@ package sqldb
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 
@@ -29,7 +29,7 @@ var (
 
 // classify adds a class to an engine's error; other errors pass unchanged.
 func classify(err error) error {
-	if err == nil || errors.Is(err, sql.ErrNoRows) {
+	if err = noRows(err); err == nil || err == sql.ErrNoRows {
 		return err
 	}
 	switch code := sqlite.ErrCode(err); {
@@ -54,7 +54,8 @@ func classify(err error) error {
 	}
 	var ce *pgconn.ConnectError
 	var ne net.Error
-	if errors.As(err, &ce) || errors.Is(err, driver.ErrBadConn) || (errors.As(err, &ne) && !errors.Is(err, context.Canceled)) {
+	if errors.As(err, &ce) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err) ||
+		(errors.As(err, &ne) && !errors.Is(err, context.Canceled)) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
@@ -65,7 +66,7 @@ func classify(err error) error {
 func Retryable(err error) bool {
 	var pe *pgconn.PgError
 	if !errors.As(err, &pe) {
-		return false
+		return pgconn.SafeToRetry(err) // a connection that was gone before anything was sent
 	}
 	// PostgreSQL 15 now and then refuses to add to the lockers of a row that one of them
 	// has just updated, as an internal error. The transaction was undone.

@@ -3,69 +3,72 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+// rollbackTime bounds the wait for a transaction's undoing; without it the connection is
+// closed, which undoes it too.
+const rollbackTime = 5 * time.Second
+
 func openPostgres(ctx context.Context, url string, log *slog.Logger) (*DB, error) {
-	cfg, err := pgx.ParseConfig(url)
+	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("open PostgreSQL: the address does not parse (postgres://user@host/database): %w", err)
 	}
 	for k, v := range map[string]string{"statement_timeout": "30000", "lock_timeout": "10000",
 		"idle_in_transaction_session_timeout": "60000"} {
-		if _, set := cfg.RuntimeParams[k]; !set {
-			cfg.RuntimeParams[k] = v
+		if _, set := cfg.ConnConfig.RuntimeParams[k]; !set {
+			cfg.ConnConfig.RuntimeParams[k] = v
 		}
 	}
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = 5 * time.Second
+	if cfg.ConnConfig.ConnectTimeout == 0 {
+		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
-	pool := stdlib.OpenDB(*cfg)
-	n := max(16, 8*runtime.GOMAXPROCS(0))
-	pool.SetMaxOpenConns(n)
-	pool.SetMaxIdleConns(n)
-	db := &DB{engine: Postgres, pg: pool, log: log, stop: make(chan struct{})}
-	if err := pool.PingContext(ctx); err != nil {
-		pool.Close()
+	cfg.MaxConns = int32(max(16, 8*runtime.GOMAXPROCS(0)))
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err == nil {
+		if err = pool.Ping(ctx); err != nil {
+			pool.Close()
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open PostgreSQL: %w", classify(err))
 	}
-	return db, nil
+	return &DB{engine: Postgres, pg: pool, log: log, stop: make(chan struct{})}, nil
 }
 
 // onePostgres runs fn once, in one transaction.
 func (db *DB) onePostgres(ctx context.Context, fn func(*Tx) error, relaxed bool) error {
-	t, err := db.pg.BeginTx(ctx, nil)
+	conn, err := db.pg.Acquire(ctx)
 	if err != nil {
 		return classify(err)
 	}
-	defer t.Rollback() //nolint:errcheck // after Commit it does nothing
+	defer conn.Release() // closes one whose transaction has not ended
+	ex := &pgExecutor{ctx: ctx, conn: conn, db: db, waiting: []statement{{q: "begin"}}}
 	if relaxed {
-		if _, err := t.ExecContext(ctx, "set local synchronous_commit = off"); err != nil {
-			return classify(err)
-		}
+		ex.waiting = append(ex.waiting, statement{q: "set local synchronous_commit = off"})
 	}
-	tx := &Tx{db: db, ex: pgExecutor{ctx, t, db}}
-	if err := fn(tx); err != nil {
+	tx := &Tx{db: db, ex: ex}
+	err = fn(tx)
+	if err == nil {
+		last := lateJobs{}
+		last.add(&job{tx: tx})
+		_, err = last.run()
+	}
+	if err != nil {
+		ex.rollback()
 		return err
 	}
-	last := lateJobs{}
-	last.add(&job{tx: tx})
-	if _, err := last.run(); err != nil {
+	if err := ex.commit(); err != nil {
 		return err
-	}
-	if err := t.Commit(); err != nil {
-		if Retryable(err) {
-			return err
-		}
-		// The server may have committed before the answer was lost; nobody may
-		// be told that it failed for certain.
-		return fmt.Errorf("%w: the outcome of the commit is unknown: %w", ErrUnavailable, classify(err))
 	}
 	db.stats.commits.Add(1)
 	db.stats.transactions.Add(1)
@@ -75,29 +78,126 @@ func (db *DB) onePostgres(ctx context.Context, fn func(*Tx) error, relaxed bool)
 	return nil
 }
 
+// pgExecutor runs the statements of one transaction. What needs no answer waits and travels
+// with the next that does, since round trips are most of the cost.
 type pgExecutor struct {
-	ctx context.Context
-	tx  *sql.Tx
-	db  *DB
+	ctx     context.Context
+	conn    *pgxpool.Conn
+	db      *DB
+	waiting []statement // first of all the transaction's beginning
+	asked   bool        // for anything but that
+	begun   bool
 }
 
-func (e pgExecutor) exec(q string, args []any) (int64, error) {
-	res, err := e.tx.ExecContext(e.ctx, e.db.text(q), args...)
+type statement struct {
+	q    string
+	args []any
+}
+
+// run keeps a statement until the next.
+func (e *pgExecutor) run(q string, args []any) error {
+	e.waiting, e.asked = append(e.waiting, statement{q, args}), true
+	return nil
+}
+
+// send sends what waits, and a statement behind it, and returns the answer's rest, which is
+// the statement's.
+func (e *pgExecutor) send(q string, args []any) (pgx.BatchResults, error) {
+	var b pgx.Batch
+	for _, s := range e.waiting {
+		b.Queue(e.db.text(s.q), s.args...)
+	}
+	b.Queue(e.db.text(q), args...)
+	n := len(e.waiting)
+	e.waiting, e.asked, e.begun = nil, true, true
+	res := e.conn.SendBatch(e.ctx, &b)
+	for range n {
+		if _, err := res.Exec(); err != nil {
+			_ = res.Close()
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (e *pgExecutor) exec(q string, args []any) (int64, error) {
+	if len(e.waiting) == 0 {
+		tag, err := e.conn.Exec(e.ctx, e.db.text(q), args...)
+		return tag.RowsAffected(), err
+	}
+	res, err := e.send(q, args)
 	if err != nil {
 		return 0, err
 	}
-	return res.RowsAffected()
+	tag, err := res.Exec()
+	return tag.RowsAffected(), errors.Join(err, res.Close())
 }
 
-func (e pgExecutor) query(q string, args []any) (*Rows, error) {
-	return pgRows(e.tx.QueryContext(e.ctx, e.db.text(q), args...))
+func (e *pgExecutor) query(q string, args []any) (*Rows, error) {
+	if len(e.waiting) == 0 {
+		return pgRows(e.conn.Query(e.ctx, e.db.text(q), args...))
+	}
+	res, err := e.send(q, args)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := pgRows(res.Query())
+	if err != nil {
+		_ = res.Close()
+		return nil, err
+	}
+	rows.batch = res
+	return rows, nil
 }
 
-func (e pgExecutor) row(dest []any, q string, args []any) error {
-	return e.tx.QueryRowContext(e.ctx, e.db.text(q), args...).Scan(dest...)
+func (e *pgExecutor) row(dest []any, q string, args []any) error {
+	if len(e.waiting) == 0 {
+		return e.conn.QueryRow(e.ctx, e.db.text(q), args...).Scan(dest...)
+	}
+	res, err := e.send(q, args)
+	if err != nil {
+		return err
+	}
+	err = res.QueryRow().Scan(dest...)
+	if end := res.Close(); err == nil {
+		err = end
+	}
+	return err
 }
 
-func pgRows(rows *sql.Rows, err error) (*Rows, error) {
+// commit ends the transaction, unless nothing was asked in it.
+func (e *pgExecutor) commit() error {
+	if !e.asked {
+		return nil
+	}
+	var pe *pgconn.PgError
+	res, err := e.send("commit", nil)
+	if errors.As(err, &pe) { // of what waited: the commit was not even tried
+		e.rollback()
+		return classify(err)
+	}
+	if err == nil {
+		_, err = res.Exec()
+		err = errors.Join(err, res.Close())
+	}
+	if err == nil || Retryable(err) {
+		return err
+	}
+	// The server may have committed before the answer was lost; nobody may
+	// be told that it failed for certain.
+	return fmt.Errorf("%w: the outcome of the commit is unknown: %w", ErrUnavailable, classify(err))
+}
+
+func (e *pgExecutor) rollback() {
+	if !e.begun || e.conn.Conn().IsClosed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), rollbackTime)
+	defer cancel()
+	_, _ = e.conn.Exec(ctx, "rollback")
+}
+
+func pgRows(rows pgx.Rows, err error) (*Rows, error) {
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -115,4 +215,12 @@ func (db *DB) text(q string) string {
 		db.texts.Store(q, t)
 	}
 	return t
+}
+
+// noRows is database/sql's error for pgx's.
+func noRows(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return sql.ErrNoRows
+	}
+	return err
 }

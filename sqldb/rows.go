@@ -3,13 +3,15 @@ package sqldb
 import (
 	"database/sql"
 
+	"github.com/jackc/pgx/v5"
 	"zombiezen.com/go/sqlite"
 )
 
 // Rows are the rows of a query, one after the other. They belong to one goroutine and have
 // to be closed; Next closes them at their end.
 type Rows struct {
-	pg *sql.Rows // PostgreSQL
+	pg    pgx.Rows         // PostgreSQL
+	batch pgx.BatchResults // that they are the last of, unless nil
 
 	st   *sqlite.Stmt // SQLite, nil once closed
 	done func()       // hands the connection back, unless nil
@@ -19,7 +21,11 @@ type Rows struct {
 // Next goes on to the next row, or says that there is none, or that it failed (Err).
 func (r *Rows) Next() bool {
 	if r.pg != nil {
-		return r.pg.Next()
+		if r.pg.Next() {
+			return true
+		}
+		_ = r.Close()
+		return false
 	}
 	if r.st == nil {
 		return false
@@ -47,15 +53,22 @@ func (r *Rows) Scan(dest ...any) error {
 // Err says why Next ended early, if it did.
 func (r *Rows) Err() error {
 	if r.pg != nil {
-		return classify(r.pg.Err())
+		if err := r.pg.Err(); err != nil {
+			return classify(err)
+		}
 	}
-	return r.err
+	return classify(r.err)
 }
 
 // Close ends the query. It may be called more than once.
 func (r *Rows) Close() error {
 	if r.pg != nil {
-		return classify(r.pg.Close())
+		r.pg.Close()
+		if r.batch != nil {
+			r.err = r.batch.Close()
+			r.batch = nil
+		}
+		return nil
 	}
 	if r.st == nil {
 		return nil

@@ -147,3 +147,96 @@ func TestReaders(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRun: what nobody asks about is done in its order with the rest, and fails it with its
+// own error, at the next statement or the commit at the latest.
+func TestRun(t *testing.T) {
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		migrated(t, db)
+		ctx := t.Context()
+		put := func(tx *sqldb.Tx, name string, n int) error {
+			return tx.Run("insert into item (name, n, body) values ($1, $2, $3)", name, n, []byte{1})
+		}
+		sum := func(tx *sqldb.Tx) (n int, err error) {
+			err = tx.QueryRow([]any{&n}, "select coalesce(sum(n), 0) from item")
+			return n, err
+		}
+		for _, write := range []func(context.Context, func(*sqldb.Tx) error) error{db.Write, db.WriteRelaxed} {
+			if err := write(ctx, func(tx *sqldb.Tx) error {
+				if err := errors.Join(tx.Run("delete from item"), put(tx, "a", 1), put(tx, "b", 2)); err != nil {
+					return err
+				}
+				if n, err := sum(tx); err != nil || n != 3 {
+					t.Errorf("a row: %d %v", n, err)
+				}
+				if err := put(tx, "c", 4); err != nil {
+					return err
+				}
+				rows, err := tx.Query("select name from item order by name")
+				list, err := sqldb.Collect(rows, err, func(scan func(...any) error) (s string, err error) { return s, scan(&s) })
+				if err != nil || strings.Join(list, "") != "abc" {
+					t.Errorf("rows: %v %v", list, err)
+				}
+				if err := put(tx, "d", 8); err != nil {
+					return err
+				}
+				if n, err := tx.Exec("update item set n = n + 1"); err != nil || n != 4 {
+					t.Errorf("%d rows changed, %v", n, err)
+				}
+				return put(tx, "e", 16)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if got := names(t, db); strings.Join(got, "") != "abcde" {
+				t.Errorf("%v", got)
+			}
+		}
+		for what, fn := range map[string]func(tx *sqldb.Tx) error{
+			"the commit": func(tx *sqldb.Tx) error { return errors.Join(put(tx, "f", 1), put(tx, "a", 1)) },
+			"a row": func(tx *sqldb.Tx) error {
+				if err := errors.Join(put(tx, "f", 1), put(tx, "a", 1)); err != nil {
+					return err
+				}
+				_, err := sum(tx)
+				return err
+			},
+			"rows": func(tx *sqldb.Tx) error {
+				if err := errors.Join(put(tx, "f", 1), put(tx, "a", 1)); err != nil {
+					return err
+				}
+				rows, err := tx.Query("select name from item")
+				if err == nil {
+					t.Error("a query after what failed")
+					rows.Close()
+				}
+				return err
+			},
+			"another": func(tx *sqldb.Tx) error {
+				if err := errors.Join(put(tx, "f", 1), put(tx, "a", 1)); err != nil {
+					return err
+				}
+				_, err := tx.Exec("update item set n = 0")
+				return err
+			},
+		} {
+			err := db.Write(ctx, func(tx *sqldb.Tx) error {
+				tx.AfterCommit(func() { t.Errorf("%s: it was committed", what) })
+				return fn(tx)
+			})
+			if !errors.Is(err, sqldb.ErrUnique) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		boom := errors.New("boom")
+		if err := db.Write(ctx, func(tx *sqldb.Tx) error { return errors.Join(put(tx, "f", 1), boom) }); !errors.Is(err, boom) {
+			t.Error(err)
+		}
+		if err := db.Write(ctx, func(*sqldb.Tx) error { return nil }); err != nil {
+			t.Errorf("nothing: %v", err)
+		}
+		var n int
+		if err := db.QueryRow(ctx, []any{&n}, "select count(*) from item where n > 0"); err != nil || n != 5 || strings.Join(names(t, db), "") != "abcde" {
+			t.Errorf("%d %v", n, err)
+		}
+	})
+}

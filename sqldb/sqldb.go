@@ -29,7 +29,6 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -38,6 +37,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Engine names a database engine.
@@ -57,12 +58,12 @@ type DB struct {
 	engine Engine
 	log    *slog.Logger
 
-	pg    *sql.DB      // PostgreSQL
-	texts sync.Map     // PostgreSQL: a caller's text -> the rewritten one
-	known atomic.Int64 // how many those are
+	pg    *pgxpool.Pool // PostgreSQL
+	texts sync.Map      // PostgreSQL: a caller's text -> the rewritten one
+	known atomic.Int64  // how many those are
 
-	path     string // SQLite: its file
-	readers  *readers
+	path    string // SQLite: its file
+	readers *readers
 
 	queue    chan *job
 	stop     chan struct{}
@@ -115,7 +116,7 @@ func (db *DB) Close() error {
 		close(db.stop)
 		db.done.Wait()
 		if db.engine == Postgres {
-			db.closeErr = db.pg.Close()
+			db.pg.Close()
 		} else if err := db.readers.close(); err != nil {
 			db.closeErr = err
 		}
@@ -129,7 +130,7 @@ func (db *DB) Ping(ctx context.Context) error {
 		return *p
 	}
 	if db.engine == Postgres {
-		return classify(db.pg.PingContext(ctx))
+		return classify(db.pg.Ping(ctx))
 	}
 	var one int
 	return db.QueryRow(ctx, []any{&one}, "select 1")
@@ -156,7 +157,7 @@ var (
 // Query runs a read outside any transaction. The caller closes the rows.
 func (db *DB) Query(ctx context.Context, q string, args ...any) (*Rows, error) {
 	if db.engine == Postgres {
-		return pgRows(db.pg.QueryContext(ctx, db.text(q), args...))
+		return pgRows(db.pg.Query(ctx, db.text(q), args...))
 	}
 	// What runs here are point reads and pages: ctx ends the wait for a connection, but to
 	// watch it meanwhile would cost more than the read.
@@ -176,7 +177,7 @@ func (db *DB) Query(ctx context.Context, q string, args ...any) (*Rows, error) {
 // sql.ErrNoRows.
 func (db *DB) QueryRow(ctx context.Context, dest []any, q string, args ...any) error {
 	if db.engine == Postgres {
-		return classify(db.pg.QueryRowContext(ctx, db.text(q), args...).Scan(dest...))
+		return classify(db.pg.QueryRow(ctx, db.text(q), args...).Scan(dest...))
 	}
 	c, err := db.reader(ctx)
 	if err != nil {
@@ -210,6 +211,7 @@ type late struct {
 
 // executor runs statements of one transaction, by rewritten text.
 type executor interface {
+	run(q string, args []any) error
 	exec(q string, args []any) (int64, error)
 	query(q string, args []any) (*Rows, error)
 	row(dest []any, q string, args []any) error
@@ -220,6 +222,10 @@ func (tx *Tx) Exec(q string, args ...any) (int64, error) {
 	n, err := tx.ex.exec(q, args)
 	return n, classify(err)
 }
+
+// Run is Exec where nobody asks how many rows it changed. On PostgreSQL the statement travels
+// with the next one, or with the commit, and an error of it is theirs.
+func (tx *Tx) Run(q string, args ...any) error { return classify(tx.ex.run(q, args)) }
 
 // Query runs a read in the transaction. The caller closes the rows before the
 // next statement.

@@ -13,16 +13,14 @@ import (
 )
 
 func insertRecord(tx *sqldb.Tx, r *Record, body []byte) error {
-	_, err := tx.Exec("insert into trail_recent (account, region, at, id, body, reads) values ($1, $2, $3, $4, $5, $6)", r.Place.Account, r.Place.Region, r.At.UnixMicro(), r.ID,
+	return tx.Run("insert into trail_recent (account, region, at, id, body, reads) values ($1, $2, $3, $4, $5, $6)", r.Place.Account, r.Place.Region, r.At.UnixMicro(), r.ID,
 		string(body), sqldb.Flag(r.ReadOnly))
-	return err
 }
 
 // update writes a record's body again, if it is not sealed yet.
 func update(tx *sqldb.Tx, r *Record) error {
-	_, err := tx.Exec("update trail_recent set body = $5 where account = $1 and region = $2 and at = $3 and id = $4",
+	return tx.Run("update trail_recent set body = $5 where account = $1 and region = $2 and at = $3 and id = $4",
 		r.Place.Account, r.Place.Region, r.At.UnixMicro(), r.ID, string(r.encode()))
-	return err
 }
 
 // key is a place in a trail: records go from the newest to the oldest.

@@ -10,7 +10,7 @@ import (
 // addActivity counts the records of a segment.
 func addActivity(tx *sqldb.Tx, p arn.Place, s *segmentRow) error {
 	for k, n := range s.activity {
-		if _, err := tx.Exec(`insert into trail_activity (account, region, hour, name, outcome, calls) values ($1, $2, $3, $4, $5, $6)
+		if err := tx.Run(`insert into trail_activity (account, region, hour, name, outcome, calls) values ($1, $2, $3, $4, $5, $6)
 			on conflict (account, region, hour, name, outcome) do update set calls = trail_activity.calls + excluded.calls`, p.Account, p.Region, k.hour, k.name, k.outcome, n); err != nil {
 			return err
 		}
