@@ -65,6 +65,8 @@ var all = []scenario{
 	{name: "declared-apply-edited", unit: "ms", run: declared("apply", "edit", "apply"), less: true, own: true, long: true},
 	{name: "cost-small-1", unit: "images/s", run: costSmall(1), own: true, long: true},
 	{name: "cost-small-8", unit: "images/s", run: costSmall(concurrency), own: true, long: true},
+	{name: "nodes-1", unit: "images/s", run: nodes(1), own: true, long: true},
+	{name: "nodes-2", unit: "images/s", run: nodes(2), own: true, long: true},
 	{name: "clients-1000", unit: "1/s", run: crowd, own: true, long: true},
 	{name: "layer-10g", unit: "MiB/s", run: hugeLayer, own: true, long: true},
 }

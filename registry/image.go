@@ -215,11 +215,14 @@ func (r *Registry) addImage(tx *sqldb.Tx, repo *Repository, m *manifest.Manifest
 	if err := insertReferences(tx, repo, put.Digest, m); err != nil {
 		return err
 	}
-	n, err := addImageCount(tx, repo, 1, r.limits.Images)
-	if err == nil && n == 0 {
-		return fail(LimitExceeded, "The maximum number of images per repository (%d) has been reached in the repository with name '%s'", r.limits.Images, repo.Name)
-	}
-	return err
+	tx.Last(func(tx *sqldb.Tx) error {
+		n, err := addImageCount(tx, repo, 1, r.limits.Images)
+		if err == nil && n == 0 {
+			return fail(LimitExceeded, "The maximum number of images per repository (%d) has been reached in the repository with name '%s'", r.limits.Images, repo.Name)
+		}
+		return err
+	})
+	return nil
 }
 
 // moveTag points a tag at an image. Of pushers that race for an immutable tag
@@ -387,9 +390,9 @@ func (r *Registry) deleteImage(tx *sqldb.Tx, rp *Repository, img *Image, id Imag
 // dropImage removes an untagged image's row and references. Its layers stay
 // linked: whether something still needs them is for garbage collection.
 func (r *Registry) dropImage(tx *sqldb.Tx, rp *Repository, img *Image) error {
-	m, err := manifest.Parse(img.MediaType, img.Body)
+	m, err := manifest.Stored(img.MediaType, img.Body)
 	if err != nil {
-		return err // what is stored was checked
+		return err
 	}
 	if err := removeReferences(tx, rp, img.Digest, m); err != nil {
 		return err
@@ -397,8 +400,12 @@ func (r *Registry) dropImage(tx *sqldb.Tx, rp *Repository, img *Image) error {
 	if err := removeImage(tx, rp, img.Digest); err != nil {
 		return err
 	}
-	if _, err = addImageCount(tx, rp, -1, 0); err != nil || r.watcher == nil {
+	tx.Last(func(tx *sqldb.Tx) error {
+		_, err := addImageCount(tx, rp, -1, 0)
 		return err
+	})
+	if r.watcher == nil {
+		return nil
 	}
 	return r.watcher.ImageGone(tx, rp, img.Digest)
 }

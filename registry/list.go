@@ -125,9 +125,9 @@ func (r *Registry) Referrers(ctx context.Context, p arn.Place, repo, subject str
 	}
 	out := make([]Referrer, 0, len(list))
 	for _, img := range list {
-		m, err := manifest.Parse(img.MediaType, img.Body)
+		m, err := manifest.Stored(img.MediaType, img.Body)
 		if err != nil {
-			return nil, err // what is stored was checked
+			return nil, err
 		}
 		out = append(out, Referrer{*img, m.Annotations})
 	}

@@ -205,7 +205,7 @@ type Tx struct {
 
 // late is what a transaction does last.
 type late struct {
-	key any
+	key any // nil for what is done each time
 	do  func(*Tx) error
 }
 
@@ -263,6 +263,10 @@ func (tx *Tx) Clock() (int64, error) {
 // transactions that are committed together count as one: so what follows from the state that
 // they lead to is worked out once.
 func (tx *Tx) Once(key any, do func(*Tx) error) { tx.late = append(tx.late, late{key, do}) }
+
+// Last registers do to run at the end, as Once does, each time: for what many transactions
+// wait for, such as a count that all of them change.
+func (tx *Tx) Last(do func(*Tx) error) { tx.late = append(tx.late, late{nil, do}) }
 
 // AfterCommit registers f to run once the transaction is durable, before Write
 // returns. It does not run when the transaction fails.

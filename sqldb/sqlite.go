@@ -290,6 +290,10 @@ type lateJob struct {
 // add takes what a job registered that has succeeded.
 func (l *lateJobs) add(j *job) {
 	for _, e := range j.tx.late {
+		if e.key == nil {
+			l.list = append(l.list, lateJob{j, e.do})
+			continue
+		}
 		if l.at == nil {
 			l.at = map[any]int{}
 		}

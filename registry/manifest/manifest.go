@@ -96,6 +96,12 @@ func Parse(contentType string, body []byte) (*Manifest, error) {
 	if err := strictjson.Check(body, maxDepth); err != nil {
 		return nil, invalid("%w", err)
 	}
+	return Stored(contentType, body)
+}
+
+// Stored is Parse for a body that passed it before: whether its JSON is unambiguous, half of
+// the work, is not looked at again.
+func Stored(contentType string, body []byte) (*Manifest, error) {
 	var d document
 	if err := json.Unmarshal(body, &d); err != nil {
 		return nil, invalid("%v", err)
