@@ -36,7 +36,7 @@ func (r *Registry) save(ctx context.Context, s *session) error {
 	}
 	now := r.now().Truncate(time.Microsecond)
 	err = r.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
-		_, err := tx.Exec(`insert into uploads (account, region, id, repo, principal, node, started_at, used_at, size, parts, short_part,
+		return tx.Run(`insert into uploads (account, region, id, repo, principal, node, started_at, used_at, size, parts, short_part,
 			store_key, hash, tail, data_key, encryption, nonce)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 			on conflict (account, region, id) do update set node = excluded.node, used_at = excluded.used_at, size = excluded.size,
@@ -44,7 +44,6 @@ func (r *Registry) save(ctx context.Context, s *session) error {
 			data_key = excluded.data_key, nonce = excluded.nonce`,
 			s.ref.Place.Account, s.ref.Place.Region, s.ref.ID, s.repo, s.ref.Principal, r.node, sqldb.Micros(s.started), sqldb.Micros(now), st.Size, s.parts,
 			sqldb.Flag(s.short)*shortBefore|sqldb.Flag(s.lastShort)*shortLast, st.Key, st.Hash, st.Tail, st.DataKey, st.Encrypted, st.Nonce)
-		return err
 	})
 	if err != nil {
 		return storage(err)
