@@ -29,7 +29,7 @@ var (
 
 // classify adds a class to an engine's error; other errors pass unchanged.
 func classify(err error) error {
-	if err = noRows(err); err == nil || err == sql.ErrNoRows {
+	if err = noRows(err); err == nil || errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	switch code := sqlite.ErrCode(err); {

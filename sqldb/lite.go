@@ -129,7 +129,10 @@ func (c *lite) row(dest []any, q string, args []any) error {
 	if err == nil {
 		err = scan(st, dest)
 	}
-	return errors.Join(err, st.Reset())
+	if end := st.Reset(); err == nil {
+		err = end
+	}
+	return err
 }
 
 // bind sets a parameter. Nil, and nothing else, is NULL.
