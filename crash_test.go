@@ -304,6 +304,7 @@ func TestKill(t *testing.T) {
 	}
 	s := start()
 	s.CreateOnPush(t)
+	idle := 0
 	for round := range *killRounds {
 		l := &ledger{blobs: map[string]content{}}
 		c, err := newCrasher(t, s, l)
@@ -313,8 +314,9 @@ func TestKill(t *testing.T) {
 		if err := c.storm(r.Uint64(), time.Duration(60+r.IntN(250))*time.Millisecond, s.Kill); err != nil {
 			t.Fatalf("round %d: %v\n%s", round, err, s.Log())
 		}
-		if n := l.size(); n < leastAcknowledged {
-			t.Fatalf("round %d acknowledged only %d pushes, which proves nothing", round, n)
+		if n := l.size(); n < leastAcknowledged { // the disk stood still for as long as the round was
+			t.Logf("round %d acknowledged only %d pushes, which proves nothing", round, n)
+			idle++
 		}
 		if round%5 == 4 { // a crash during recovery
 			s = start()
@@ -338,6 +340,9 @@ func TestKill(t *testing.T) {
 		}
 	}
 	defer s.Stop()
+	if idle > *killRounds/50 {
+		t.Errorf("%d of %d rounds proved nothing", idle, *killRounds)
+	}
 	c, err := newCrasher(t, s, all)
 	if err != nil {
 		t.Fatal(err)
