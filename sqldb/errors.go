@@ -54,8 +54,8 @@ func classify(err error) error {
 	}
 	var ce *pgconn.ConnectError
 	var ne net.Error
-	if errors.As(err, &ce) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err) ||
-		(errors.As(err, &ne) && !errors.Is(err, context.Canceled)) {
+	gone := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err) || errors.As(err, &ne)
+	if errors.As(err, &ce) || gone && !errors.Is(err, context.Canceled) { // a caller who has gone is no fault of the database
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
