@@ -270,11 +270,13 @@ func (l *Logs) CreateStream(ctx context.Context, p arn.Place, group, name string
 	if err != nil {
 		return err
 	}
-	err = l.db.Write(ctx, func(tx *sqldb.Tx) error { return insertStream(tx, g, name, l.now().UnixMilli()) })
-	if errors.Is(err, sqldb.ErrUnique) {
-		return fail(AlreadyExists, "The specified log stream already exists")
-	}
-	return err
+	return l.db.Write(ctx, func(tx *sqldb.Tx) error {
+		n, err := insertStream(tx, g, name, l.now().UnixMilli(), 0, 0, 0)
+		if err == nil && n == 0 {
+			return fail(AlreadyExists, "The specified log stream already exists")
+		}
+		return err
+	})
 }
 
 // DeleteStream removes a stream and its events: NotFound.
@@ -383,7 +385,7 @@ func (l *Logs) writeStream(tx *sqldb.Tx, g *Group, o Output, now int64, make boo
 		if !make {
 			return 0, fail(NotFound, "The specified log stream does not exist.")
 		}
-		if n, err = insertFilledStream(tx, g, o.Stream, first, last, now); err == nil && n == 0 { // another one made it
+		if n, err = insertStream(tx, g, o.Stream, now, first, last, now); err == nil && n == 0 { // another one made it
 			_, err = touchStream(tx, g, o.Stream, first, last, now)
 		}
 	}

@@ -83,16 +83,10 @@ func deleteGroup(tx *sqldb.Tx, g *Group) error {
 	return nil
 }
 
-func insertStream(tx *sqldb.Tx, g *Group, name string, now int64) error {
-	_, err := tx.Exec(`insert into log_streams (account, region, group_id, name, created_at, first_at, last_at, ingested_at)
-		values ($1, $2, $3, $4, $5, 0, 0, 0)`, g.Place.Account, g.Place.Region, g.id, name, now)
-	return err
-}
-
-// insertFilledStream makes a stream that has events; 0 when it is there.
-func insertFilledStream(tx *sqldb.Tx, g *Group, name string, first, last, now int64) (int64, error) {
+// insertStream makes a stream, 0 when it is there. Without events its other times are 0.
+func insertStream(tx *sqldb.Tx, g *Group, name string, now, first, last, ingested int64) (int64, error) {
 	return tx.Exec(`insert into log_streams (account, region, group_id, name, created_at, first_at, last_at, ingested_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $5) on conflict do nothing`, g.Place.Account, g.Place.Region, g.id, name, now, first, last)
+		values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing`, g.Place.Account, g.Place.Region, g.id, name, now, first, last, ingested)
 }
 
 func touchStream(tx *sqldb.Tx, g *Group, name string, first, last, now int64) (int64, error) {

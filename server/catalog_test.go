@@ -202,30 +202,29 @@ func open(t *testing.T, db string) *Server {
 	return s
 }
 
+// eachServer runs fn on a server of its own with each database.
+func eachServer(t *testing.T, fn func(t *testing.T, s *Server)) {
+	t.Run("sqlite", func(t *testing.T) { fn(t, open(t, "")) })
+	t.Run("postgres", func(t *testing.T) { fn(t, open(t, sqldbtest.PostgresURL(t))) })
+}
+
 // TestIngestion: whatever happens to the registry, a synchronisation finds the catalog as
 // it should be; and it would find that ingestion misses one kind of event.
 func TestIngestion(t *testing.T) {
-	for _, engine := range []string{"sqlite", "postgres"} {
-		t.Run(engine, func(t *testing.T) {
-			db := ""
-			if engine == "postgres" {
-				db = sqldbtest.PostgresURL(t)
+	eachServer(t, func(t *testing.T, s *Server) {
+		y := newYard(t, s, "", 7)
+		for range 12 {
+			for range 40 {
+				y.step()
 			}
-			s := open(t, db)
-			y := newYard(t, s, "", 7)
-			for range 12 {
-				for range 40 {
-					y.step()
-				}
-				if n := y.differences(); n != 0 {
-					t.Fatalf("%d differences after %v", n, y.did)
-				}
-				if list, err := s.catalog.Pendings(y.ctx, homeAccount, 10); err != nil || len(list) > 0 {
-					t.Fatalf("pending: %v %v", list, err)
-				}
+			if n := y.differences(); n != 0 {
+				t.Fatalf("%d differences after %v", n, y.did)
 			}
-		})
-	}
+			if list, err := s.catalog.Pendings(y.ctx, homeAccount, 10); err != nil || len(list) > 0 {
+				t.Fatalf("pending: %v %v", list, err)
+			}
+		}
+	})
 	for _, to := range []string{"repository", "repository gone", "image", "image gone"} {
 		t.Run("deaf to "+to, func(t *testing.T) {
 			y := newYard(t, open(t, ""), to, 7)
@@ -305,80 +304,67 @@ func TestFactsOfAnEarlyManifest(t *testing.T) {
 // TestIngestionAtOnce: what many do at once leaves the catalog as the registry is, on both
 // engines.
 func TestIngestionAtOnce(t *testing.T) {
-	for _, engine := range []string{"sqlite", "postgres"} {
-		t.Run(engine, func(t *testing.T) {
-			db := ""
-			if engine == "postgres" {
-				db = sqldbtest.PostgresURL(t)
-			}
-			s := open(t, db)
-			var work sync.WaitGroup
-			first := newYard(t, s, "", 100)
-			for i := range 6 {
-				y := newYard(t, s, "", uint64(i))
-				y.r = first.r
-				work.Go(func() {
-					for range 60 {
-						y.step()
-					}
-				})
-			}
-			work.Wait()
-			for { // what could not be mapped at once is mapped later
-				list, err := s.catalog.Pendings(first.ctx, homeAccount, 10)
-				if err != nil {
-					t.Fatal(err)
+	eachServer(t, func(t *testing.T, s *Server) {
+		var work sync.WaitGroup
+		first := newYard(t, s, "", 100)
+		for i := range 6 {
+			y := newYard(t, s, "", uint64(i))
+			y.r = first.r
+			work.Go(func() {
+				for range 60 {
+					y.step()
 				}
-				if len(list) == 0 {
-					break
-				}
-				if err := s.ingest.pending(first.ctx); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(100 * time.Millisecond)
+			})
+		}
+		work.Wait()
+		for { // what could not be mapped at once is mapped later
+			list, err := s.catalog.Pendings(first.ctx, homeAccount, 10)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if n := first.differences(); n != 0 {
-				t.Errorf("%d differences", n)
+			if len(list) == 0 {
+				break
 			}
-		})
-	}
+			if err := s.ingest.pending(first.ctx); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := first.differences(); n != 0 {
+			t.Errorf("%d differences", n)
+		}
+	})
 }
 
 // TestManyTags: of an image with more tags than the catalog is told it knows the first ones,
 // whatever comes and goes.
 func TestManyTags(t *testing.T) {
-	for _, engine := range []string{"sqlite", "postgres"} {
-		t.Run(engine, func(t *testing.T) {
-			db := ""
-			if engine == "postgres" {
-				db = sqldbtest.PostgresURL(t)
+	eachServer(t, func(t *testing.T, s *Server) {
+		y := newYard(t, s, "", 1)
+		if _, err := y.r.CreateRepository(y.ctx, registry.NewRepository{Place: y.here, Name: "many"}); err != nil {
+			t.Fatal(err)
+		}
+		same := func(after string) {
+			t.Helper()
+			if n := y.differences(); n != 0 {
+				t.Fatalf("%d differences after %s", n, after)
 			}
-			y := newYard(t, open(t, db), "", 1)
-			if _, err := y.r.CreateRepository(y.ctx, registry.NewRepository{Place: y.here, Name: "many"}); err != nil {
-				t.Fatal(err)
-			}
-			same := func(after string) {
-				t.Helper()
-				if n := y.differences(); n != 0 {
-					t.Fatalf("%d differences after %s", n, after)
-				}
-			}
-			for n := range registry.WatchedTags + 20 {
-				y.push("many", fmt.Sprintf("t%03d", n), 0)
-			}
-			same("the first tags")
-			last := fmt.Sprintf("t%03d", registry.WatchedTags-1)
-			for _, p := range []struct {
-				tag   string
-				image int
-			}{{"zzz", 0}, {last + "-", 0}, {"a", 0}, {last, 1}, {last, 0}, {"t050", 1}, {"t050", 0}} {
-				y.push("many", p.tag, p.image)
-				same(p.tag)
-			}
-			if _, err := y.r.DeleteImage(y.ctx, y.here, "many", registry.ImageID{Tag: "a"}); err != nil {
-				t.Fatal(err)
-			}
-			same("a deletion")
-		})
-	}
+		}
+		for n := range registry.WatchedTags + 20 {
+			y.push("many", fmt.Sprintf("t%03d", n), 0)
+		}
+		same("the first tags")
+		last := fmt.Sprintf("t%03d", registry.WatchedTags-1)
+		for _, p := range []struct {
+			tag   string
+			image int
+		}{{"zzz", 0}, {last + "-", 0}, {"a", 0}, {last, 1}, {last, 0}, {"t050", 1}, {"t050", 0}} {
+			y.push("many", p.tag, p.image)
+			same(p.tag)
+		}
+		if _, err := y.r.DeleteImage(y.ctx, y.here, "many", registry.ImageID{Tag: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		same("a deletion")
+	})
 }
