@@ -130,7 +130,10 @@ func (e *pgExecutor) exec(q string, args []any) (int64, error) {
 		return 0, err
 	}
 	tag, err := res.Exec()
-	return tag.RowsAffected(), errors.Join(err, res.Close())
+	if end := res.Close(); err == nil {
+		err = end
+	}
+	return tag.RowsAffected(), err
 }
 
 func (e *pgExecutor) query(q string, args []any) (*Rows, error) {
@@ -178,9 +181,11 @@ func (e *pgExecutor) commit() error {
 	}
 	if err == nil {
 		_, err = res.Exec()
-		err = errors.Join(err, res.Close())
+		if end := res.Close(); err == nil { // what a lost connection says at its end tells nothing of the commit
+			err = end
+		}
 	}
-	if err == nil || Retryable(err) {
+	if err == nil || errors.As(err, &pe) && Retryable(err) {
 		return err
 	}
 	// The server may have committed before the answer was lost; nobody may
