@@ -102,6 +102,7 @@ type Registry struct {
 	now        func() time.Time
 	log        *slog.Logger
 	node       string // this process
+	ids        uploadIDs
 	live       sessions
 	pulls      pulls
 	leases     leases
@@ -125,7 +126,7 @@ func New(db *sqldb.DB, blobs *blob.Blobs, master *secret.Master, o Options) *Reg
 	var node [8]byte
 	rand.Read(node[:])
 	return &Registry{db: db, blobs: blobs, pages: master.Box("registry-pages"), keys: o.Keys, limits: o.Limits, missing: o.Missing, origin: o.Origin, events: o.Events, watcher: o.Watcher, allowances: &allowances{}, now: o.Now, log: o.Log,
-		node: hex.EncodeToString(node[:]), live: newSessions(), pulls: newPulls(), leases: newLeases(),
+		node: hex.EncodeToString(node[:]), ids: uploadIDs{master.Derive("upload-ids")}, live: newSessions(), pulls: newPulls(), leases: newLeases(),
 		cache: newCache(db.SingleProcess()), guards: fresh.New[guardKey, guard](guardLife, maxGuards, o.Now),
 		usage: fresh.New[arn.Account, []Usage](usageFor, maxGuards, o.Now)}
 }

@@ -366,7 +366,11 @@ func TestLimits(t *testing.T) {
 			t.Errorf("count %d after a refused push", r.Images)
 		}
 		for range 2 {
-			if _, err := b.StartUpload(b.ctx, here, "bb", root, never); err != nil {
+			ref, err := b.StartUpload(b.ctx, here, "bb", root, never)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.AppendUpload(b.ctx, ref, registry.Chunk{Body: strings.NewReader("x"), From: -1, Length: 1}); err != nil {
 				t.Fatal(err)
 			}
 		}

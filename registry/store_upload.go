@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/berth-registry/berth/arn"
@@ -52,39 +53,76 @@ func (r *Registry) save(ctx context.Context, s *session) error {
 	return nil
 }
 
-// readUpload reads a stored upload of exactly this repository and principal;
-// sql.ErrNoRows otherwise.
-func (r *Registry) readUpload(ctx context.Context, ref UploadRef) (*uploadRow, error) {
-	var w uploadRow
-	var started, used, short int64
-	err := r.db.QueryRow(ctx, []any{&w.repo, &w.node, &started, &used, &w.state.Size, &w.parts, &short, &w.state.Key, &w.state.Hash, &w.state.Tail,
-		&w.state.DataKey, &w.state.Encrypted, &w.state.Nonce}, `select u.repo, u.node, u.started_at, u.used_at, u.size, u.parts, u.short_part,
-		u.store_key, u.hash, u.tail, u.data_key, u.encryption, u.nonce from uploads u
-		join repositories r on r.account = u.account and r.region = u.region and r.id = u.repo
-		where u.account = $1 and u.region = $2 and u.id = $3 and u.principal = $4 and r.name = $5`,
-		ref.Place.Account, ref.Place.Region, ref.ID, ref.Principal, ref.Repository)
-	w.started, w.saved, w.short, w.lastShort = sqldb.Time(started), sqldb.Time(used), short&shortBefore != 0, short&shortLast != 0
-	return &w, err
+// readUpload reads what there is of an upload of exactly this repository and principal: its
+// row, or nil and the repository if nothing is written of it. An upload that has ended, and
+// one of another beginning, is sql.ErrNoRows, and so is one of a repository that is gone.
+func (r *Registry) readUpload(ctx context.Context, ref UploadRef) (*uploadRow, home, error) {
+	var h home
+	var row, node, principal, key, encryption, ended sql.NullString
+	var repo, started, used, size, parts, short sql.NullInt64
+	var st blob.State
+	err := r.db.QueryRow(ctx, []any{&h.id, &h.kmsKey, &row, &node, &principal, &repo, &started, &used, &size, &parts, &short,
+		&key, &st.Hash, &st.Tail, &st.DataKey, &encryption, &st.Nonce, &ended}, `select r.id, r.kms_key, u.id, u.node, u.principal, u.repo,
+		u.started_at, u.used_at, u.size, u.parts, u.short_part, u.store_key, u.hash, u.tail, u.data_key, u.encryption, u.nonce, e.id
+		from repositories r left join uploads u on u.account = r.account and u.region = r.region and u.id = $4
+		left join ended_uploads e on e.id = $4 where r.account = $1 and r.region = $2 and r.name = $3`,
+		ref.Place.Account, ref.Place.Region, ref.Repository, ref.ID)
+	switch {
+	case err != nil:
+		return nil, home{}, err
+	case ended.Valid, row.Valid && (repo.Int64 != h.id || principal.String != ref.Principal):
+		return nil, home{}, sql.ErrNoRows
+	case !row.Valid:
+		return nil, h, nil
+	}
+	st.Size, st.Key, st.Encrypted = size.Int64, key.String, encryption.String
+	return &uploadRow{repo: h.id, node: node.String, started: sqldb.Time(started.Int64), saved: sqldb.Time(used.Int64), parts: parts.Int64,
+		short: short.Int64&shortBefore != 0, lastShort: short.Int64&shortLast != 0, state: st}, h, nil
 }
 
-// isCurrent reports whether an upload's row is the one this process wrote last.
+// isCurrent reports whether what this process knows of an upload is all there is: no other
+// has written to it, or ended it.
 func (r *Registry) isCurrent(ctx context.Context, s *session) (bool, error) {
 	var node string
 	var used int64
-	err := r.db.QueryRow(ctx, []any{&node, &used}, "select node, used_at from uploads where account = $1 and region = $2 and id = $3",
-		s.ref.Place.Account, s.ref.Place.Region, s.ref.ID)
+	err := r.db.QueryRow(ctx, []any{&node, &used}, `select node, used_at from uploads where account = $1 and region = $2 and id = $3
+		union all select '', 0 from ended_uploads where id = $3 order by 2 limit 1`, s.ref.Place.Account, s.ref.Place.Region, s.ref.ID)
 	if sqldb.IsNoRows(err) {
-		return false, nil
+		return !s.persisted, nil
 	}
-	return node == r.node && used == sqldb.Micros(s.saved), err
+	return s.persisted && node == r.node && used == sqldb.Micros(s.saved), err
 }
 
-func deleteUpload(tx *sqldb.Tx, ref UploadRef) error {
-	return tx.Run("delete from uploads where account = $1 and region = $2 and id = $3", ref.Place.Account, ref.Place.Region, ref.ID)
+// endUpload removes what is written of an upload, and where its id would let it go on writes
+// that it has ended.
+func endUpload(tx *sqldb.Tx, single bool, ref UploadRef, persisted bool) error {
+	if persisted {
+		if err := tx.Run("delete from uploads where account = $1 and region = $2 and id = $3", ref.Place.Account, ref.Place.Region, ref.ID); err != nil {
+			return err
+		}
+	}
+	if single {
+		return nil
+	}
+	return tx.Run("insert into ended_uploads (id) values ($1) on conflict do nothing", ref.ID)
 }
 
-func (r *Registry) dropUpload(ctx context.Context, ref UploadRef) error {
-	return r.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error { return deleteUpload(tx, ref) })
+// endUpload is the function in a transaction of its own, if there is anything to write.
+func (r *Registry) endUpload(ctx context.Context, ref UploadRef, persisted bool) error {
+	if !persisted && r.db.SingleProcess() {
+		return nil
+	}
+	return r.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error { return endUpload(tx, r.db.SingleProcess(), ref, persisted) })
+}
+
+// forgetEnded removes up to limit of the ended uploads that began before a time, and returns
+// how many they were.
+func (r *Registry) forgetEnded(ctx context.Context, before time.Time, limit int) (n int64, err error) {
+	err = r.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error {
+		n, err = tx.Exec("delete from ended_uploads where id in (select id from ended_uploads where id < $1 order by id limit $2)", beganBefore(before), limit)
+		return err
+	})
+	return n, err
 }
 
 // staleUpload is an upload nobody used for long, or of a deleted repository.

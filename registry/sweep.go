@@ -18,7 +18,7 @@ const suspendAfter = time.Minute
 // life end, idle ones are put to sleep, leftovers of templates and the rows of
 // deleted repositories go. It may run on many nodes at once.
 func (r *Registry) Sweep(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{r.sweepLive, r.sweepUploads, r.sweepLeftovers, r.sweepPurges} {
+	for _, step := range []func(context.Context) error{r.sweepLive, r.sweepUploads, r.sweepEnded, r.sweepLeftovers, r.sweepPurges} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -40,12 +40,14 @@ func (r *Registry) sweepLive(ctx context.Context) error {
 			s.ended = true
 			s.up.Discard()
 			r.live.remove(s)
-			if s.persisted {
-				if err := r.dropUpload(ctx, s.ref); err != nil {
-					s.mu.Unlock()
-					return err
-				}
+			if err := r.endUpload(ctx, s.ref, s.persisted); err != nil {
+				s.mu.Unlock()
+				return err
 			}
+		case idle >= suspendAfter && !s.persisted && !r.db.SingleProcess():
+			s.ended = true // nothing came, and the id will do
+			s.up.Discard()
+			r.live.remove(s)
 		case idle >= suspendAfter && s.persisted:
 			s.ended = true // this object; the row lives on
 			r.live.remove(s)
@@ -75,6 +77,16 @@ func (r *Registry) sweepUploads(ctx context.Context) error {
 					return err
 				}
 			}
+		}
+	}
+}
+
+// sweepEnded forgets that uploads have ended whose ids say no more that they can go on; other
+// nodes' clocks may be behind.
+func (r *Registry) sweepEnded(ctx context.Context) error {
+	for {
+		if n, err := r.forgetEnded(ctx, r.now().Add(-2*begunFor), sweepBatch); err != nil || n < sweepBatch {
+			return err
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -44,29 +45,52 @@ func (r *Registry) StartUpload(ctx context.Context, p arn.Place, name string, by
 	if err != nil {
 		return UploadRef{}, err
 	}
-	if r.live.count(p.Account) >= r.limits.Uploads {
-		return UploadRef{}, fail(LimitExceeded, "The account has %d uploads open, %d are allowed. Finish or cancel some, or wait until they expire.",
-			r.limits.Uploads, r.limits.Uploads)
+	now := r.now()
+	ref := UploadRef{Place: p, Repository: name, Principal: by.ARN}
+	ref.ID = r.ids.make(ref, repo.id, now)
+	// Where the next request may reach another node, the id says enough; but not to a sweep
+	// that looks for repositories that nobody uses.
+	if !r.db.SingleProcess() && !repo.sweepable {
+		return ref, r.roomForUpload(p.Account)
+	}
+	s, err := r.begin(ref, repo, now)
+	if err == nil && !r.db.SingleProcess() {
+		err = r.save(ctx, s)
+	}
+	if err != nil {
+		return UploadRef{}, err
+	}
+	r.live.add(s)
+	return ref, nil
+}
+
+// begin makes the session of an upload without bytes: LimitExceeded, StorageFull.
+func (r *Registry) begin(ref UploadRef, repo home, now time.Time) (*session, error) {
+	if err := r.roomForUpload(ref.Place.Account); err != nil {
+		return nil, err
 	}
 	up, err := r.blobs.Begin(repo.kmsKey)
 	if err != nil {
-		return UploadRef{}, storage(err)
+		return nil, storage(err)
 	}
-	now := r.now()
-	s := &session{ref: UploadRef{p, name, uuid.NewString(), by.ARN}, repo: repo.id, started: now, used: now, up: up}
-	if !r.db.SingleProcess() { // the next request may reach another node
-		if err := r.save(ctx, s); err != nil {
-			return UploadRef{}, err
-		}
-	}
-	r.live.add(s)
-	return s.ref, nil
+	return &session{ref: ref, repo: repo.id, started: now, used: now, up: up}, nil
 }
 
-// home is what an upload needs of its repository; it never changes.
+// roomForUpload fails with LimitExceeded when an account has as many uploads open in this
+// process as it may.
+func (r *Registry) roomForUpload(a arn.Account) error {
+	if r.live.count(a) < r.limits.Uploads {
+		return nil
+	}
+	return fail(LimitExceeded, "The account has %d uploads open, %d are allowed. Finish or cancel some, or wait until they expire.",
+		r.limits.Uploads, r.limits.Uploads)
+}
+
+// home is what an upload needs of its repository. Where it is cached, it never changes.
 type home struct {
-	id     int64
-	kmsKey string
+	id        int64
+	kmsKey    string
+	sweepable bool // a sweep would remove it unless it has an upload
 }
 
 func (r *Registry) home(ctx context.Context, p arn.Place, name string) (home, error) {
@@ -79,7 +103,7 @@ func (r *Registry) home(ctx context.Context, p arn.Place, name string) (home, er
 	if err != nil {
 		return home{}, err
 	}
-	h := home{repo.ID, repo.KMSKey}
+	h := home{repo.ID, repo.KMSKey, repo.Template != "" && repo.Images == 0}
 	r.cache.put(key, ticket, h, len(name)+len(h.kmsKey))
 	return h, nil
 }
@@ -129,18 +153,32 @@ func (r *Registry) load(ctx context.Context, ref UploadRef) (*session, error) {
 	if _, err := uuid.Parse(ref.ID); err != nil || len(ref.ID) != 36 {
 		return nil, errUploadNotFound(ref)
 	}
-	row, err := r.readUpload(ctx, ref)
+	row, repo, err := r.readUpload(ctx, ref)
 	if sqldb.IsNoRows(err) {
 		return nil, errUploadNotFound(ref)
 	}
 	if err != nil {
 		return nil, storage(err)
 	}
+	if row == nil {
+		if r.db.SingleProcess() || !r.ids.begun(ref, repo.id, r.now()) {
+			return nil, errUploadNotFound(ref)
+		}
+		n, err := r.begin(ref, repo, r.now())
+		if err != nil {
+			return nil, err
+		}
+		s := r.live.add(n)
+		if s != n { // another request was faster
+			n.up.Discard()
+		}
+		return s, nil
+	}
 	up, err := r.blobs.Resume(ctx, row.state, row.node != r.node)
 	if err != nil {
 		if errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrDamaged) {
 			r.log.Warn("an upload cannot be resumed, its bytes did not survive", "upload", ref.ID, "error", err)
-			return nil, errors.Join(errUploadNotFound(ref), storage(r.dropUpload(ctx, ref)))
+			return nil, errors.Join(errUploadNotFound(ref), storage(r.endUpload(ctx, ref, true)))
 		}
 		return nil, storage(err)
 	}
@@ -197,9 +235,7 @@ func (r *Registry) ended(ctx context.Context, s *session, err error) error {
 	if _, stateErr := s.up.State(); stateErr != nil {
 		s.ended = true
 		r.live.remove(s)
-		if s.persisted {
-			err = errors.Join(err, r.dropUpload(sqldb.Apart(ctx), s.ref))
-		}
+		err = errors.Join(err, r.endUpload(sqldb.Apart(ctx), s.ref, s.persisted))
 	}
 	return storage(err)
 }
@@ -322,9 +358,7 @@ func (r *Registry) finish(ctx context.Context, s *session, dgst string) (*Layer,
 		content, err = s.up.Commit(ctx, dgst)
 	}
 	if err != nil {
-		if s.persisted {
-			err = errors.Join(err, r.dropUpload(sqldb.Apart(ctx), s.ref))
-		}
+		err = errors.Join(err, r.endUpload(sqldb.Apart(ctx), s.ref, s.persisted))
 		if errors.Is(err, blob.ErrDigest) {
 			return nil, &Error{Code: DigestInvalid, Message: fmt.Sprintf("The uploaded bytes do not have the digest %s", dgst), Err: err}
 		}
@@ -410,10 +444,7 @@ func (r *Registry) linkUpload(ctx context.Context, s *session, c blob.Content, h
 		if err := linkLayer(tx, rp, c.Digest, c.Size, at); err != nil {
 			return err
 		}
-		if s.persisted {
-			return deleteUpload(tx, s.ref)
-		}
-		return nil
+		return endUpload(tx, r.db.SingleProcess(), s.ref, s.persisted)
 	})
 	return unused, err
 }
@@ -456,8 +487,5 @@ func (r *Registry) CancelUpload(ctx context.Context, ref UploadRef) error {
 	s.ended = true
 	s.up.Discard()
 	r.live.remove(s)
-	if s.persisted {
-		return storage(r.dropUpload(ctx, ref))
-	}
-	return nil
+	return storage(r.endUpload(ctx, ref, s.persisted))
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,70 +17,124 @@ import (
 // ErrNewerSchema is a database that a newer Berth has migrated.
 var ErrNewerSchema = errors.New("the database belongs to a newer Berth")
 
-// Migrate brings a plane's tables up to date. files holds migrations named
-// migrations/0001_what.sql, migrations/0002_….sql, written in portable SQL, statements
-// ended by a semicolon at a line's end.
-//
-// Each migration is one transaction that also writes the row recording it, so a
-// kill at any statement leaves it done or not begun. Nodes that start together
-// meet at that row's key: one migrates, the others wait and find it done. A
-// schema newer than files is ErrNewerSchema.
+// Migrate is MigrateAll for one plane.
 func (db *DB) Migrate(ctx context.Context, plane string, files fs.FS) error {
-	list, err := migrations(files)
+	return db.MigrateAll(ctx, map[string]fs.FS{plane: files})
+}
+
+// MigrateAll brings the tables of planes up to date. Each plane's files are migrations
+// named migrations/0001_what.sql, migrations/0002_….sql, written in portable SQL,
+// statements ended by a semicolon at a line's end.
+//
+// Each migration is one transaction that also writes the row recording it, and a new
+// database is made in one, so a kill at any statement leaves it done or not begun. Nodes
+// that start together meet at those rows' keys: one migrates, the others wait and find it
+// done. A schema newer than files is ErrNewerSchema.
+func (db *DB) MigrateAll(ctx context.Context, planes map[string]fs.FS) error {
+	var steps []step
+	names := slices.Sorted(maps.Keys(planes))
+	newest := map[string]int{}
+	for _, plane := range names {
+		list, err := migrations(planes[plane])
+		if err != nil {
+			return fmt.Errorf("migrate %s: %w", plane, err)
+		}
+		for i, statements := range list {
+			steps = append(steps, step{plane, i + 1, statements})
+		}
+		newest[plane] = len(list)
+	}
+	have, err := db.schemaVersions(ctx)
 	if err != nil {
-		return fmt.Errorf("migrate %s: %w", plane, err)
+		return fmt.Errorf("read the schema's versions: %w", err)
 	}
-	have, err := db.schemaVersion(ctx, plane)
-	if err != nil {
-		return fmt.Errorf("migrate %s: %w", plane, err)
+	if len(have) == 0 {
+		if err := db.migrate(ctx, steps); err != nil {
+			return fmt.Errorf("make the tables: %w", err)
+		}
+		if have, err = db.schemaVersions(ctx); err != nil { // another node, and an older one, may have made them
+			return fmt.Errorf("read the schema's versions: %w", err)
+		}
 	}
-	if have > len(list) {
-		return fmt.Errorf("%w: %s is at schema %d, this binary knows %d; start the newer binary or restore a backup",
-			ErrNewerSchema, plane, have, len(list))
+	for _, plane := range names {
+		if have[plane] > newest[plane] {
+			return fmt.Errorf("migrate %s: %w: it is at schema %d, this binary knows %d; start the newer binary or restore a backup",
+				plane, ErrNewerSchema, have[plane], newest[plane])
+		}
 	}
-	for v := have + 1; v <= len(list); v++ {
-		if err := db.migrateOne(ctx, plane, v, list[v-1]); err != nil {
-			return fmt.Errorf("migrate %s to %d: %w", plane, v, err)
+	for _, s := range steps {
+		if s.version <= have[s.plane] {
+			continue
+		}
+		if err := db.migrate(ctx, []step{s}); err != nil {
+			return fmt.Errorf("migrate %s to %d: %w", s.plane, s.version, err)
 		}
 	}
 	return nil
 }
 
-// schemaVersion returns the last migration of a plane, 0 before the first, and
-// makes the table that records them.
-func (db *DB) schemaVersion(ctx context.Context, plane string) (int, error) {
-	const read = "select coalesce(max(version), 0) from berth_schema where plane = $1"
-	var v int
-	err := db.write1(ctx, func(tx *Tx) error { return tx.QueryRow([]any{&v}, read, plane) })
-	if err == nil {
-		return v, nil
+// step is one migration of a plane.
+type step struct {
+	plane      string
+	version    int
+	statements []string
+}
+
+// schemaVersions returns the last migration of each plane that has one, and makes the table
+// that records them.
+func (db *DB) schemaVersions(ctx context.Context) (map[string]int, error) {
+	var have map[string]int
+	read := func(tx *Tx) error {
+		have = map[string]int{}
+		rows, err := tx.Query("select plane, max(version) from berth_schema group by plane")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var plane string
+			var v int
+			if err := rows.Scan(&plane, &v); err != nil {
+				return err
+			}
+			have[plane] = v
+		}
+		return rows.Err()
+	}
+	if err := db.write1(ctx, read); err == nil {
+		return have, nil
 	}
 	for try := 0; ; try++ {
 		// Two nodes that make the table at the same moment collide in
 		// PostgreSQL's catalog, "if not exists" or not.
-		err = db.write1(ctx, func(tx *Tx) error {
+		err := db.write1(ctx, func(tx *Tx) error {
 			if _, err := tx.Exec(`create table if not exists berth_schema (plane {text} not null, version bigint not null,
 				applied_at bigint not null, primary key (plane, version)){norowid}`); err != nil {
 				return err
 			}
-			return tx.QueryRow([]any{&v}, read, plane)
+			return read(tx)
 		})
 		if err == nil || try == maxRetries {
-			return v, err
+			return have, err
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-func (db *DB) migrateOne(ctx context.Context, plane string, version int, statements []string) error {
+// migrate takes steps in one transaction, or none of them if another node has taken one.
+func (db *DB) migrate(ctx context.Context, steps []step) error {
 	err := db.write1(ctx, func(tx *Tx) error {
-		if _, err := tx.Exec("insert into berth_schema (plane, version, applied_at) values ($1, $2, $3)",
-			plane, version, time.Now().UnixMicro()); err != nil {
-			return errAlready{err}
+		now := time.Now().UnixMicro()
+		for _, s := range steps {
+			if _, err := tx.Exec("insert into berth_schema (plane, version, applied_at) values ($1, $2, $3)", s.plane, s.version, now); err != nil {
+				return errAlready{err}
+			}
 		}
-		for _, s := range statements {
-			if _, err := tx.Exec(s); err != nil {
-				return fmt.Errorf("%w in: %s", err, s)
+		for _, s := range steps {
+			for _, text := range s.statements {
+				if _, err := tx.Exec(text); err != nil {
+					return fmt.Errorf("%w in: %s", err, text)
+				}
 			}
 		}
 		return nil
