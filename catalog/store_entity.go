@@ -159,7 +159,7 @@ func insertValues(tx *sqldb.Tx, a arn.Account, blueprint, k string, rows []value
 			fmt.Fprintf(&b, "($1, $2, $%d, $%d, $3)", len(args)-1, len(args))
 		}
 		b.WriteString(" on conflict do nothing")
-		if _, err := tx.Exec(b.String(), args...); err != nil {
+		if err := tx.Run(b.String(), args...); err != nil {
 			return err
 		}
 		rows = rows[n:]
@@ -213,9 +213,8 @@ func readLinks(read reader, a arn.Account, blueprint string, keys []string) ([]l
 }
 
 func insertLink(tx *sqldb.Tx, a arn.Account, blueprint string, l linkRow) error {
-	_, err := tx.Exec(`insert into catalog_relations (account, blueprint, k, relation, ord, rank, target_blueprint, target, kept) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+	return tx.Run(`insert into catalog_relations (account, blueprint, k, relation, ord, rank, target_blueprint, target, kept) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		a, blueprint, l.k, l.relation, l.ord, l.rank, l.targetBlueprint, l.target, sqldb.Flag(l.kept))
-	return err
 }
 
 func deleteLinks(tx *sqldb.Tx, a arn.Account, blueprint, k, relation string) error {

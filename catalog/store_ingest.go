@@ -20,9 +20,8 @@ func txOrigins(tx *sqldb.Tx, r Resource) ([]Ref, error) {
 }
 
 func insertOrigin(tx *sqldb.Tx, r Resource, e Ref) error {
-	_, err := tx.Exec("insert into catalog_origins (account, region, kind, resource, blueprint, k) values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+	return tx.Run("insert into catalog_origins (account, region, kind, resource, blueprint, k) values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
 		r.Account, r.Region, r.Kind, key(r.Name), e.Blueprint, e.Identifier)
-	return err
 }
 
 func deleteOrigin(tx *sqldb.Tx, r Resource, e Ref) error {

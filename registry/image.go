@@ -230,31 +230,26 @@ func (r *Registry) addImage(tx *sqldb.Tx, repo *Repository, m *manifest.Manifest
 func (r *Registry) moveTag(tx *sqldb.Tx, repo *Repository, tag, old, to string) error {
 	now := sqldb.Micros(r.now())
 	tx.AfterCommit(func() { r.cache.drop(imageKey(repo.Place, repo.Name, tag)) })
+	var moved int64
+	var err error
 	if old == "" {
-		n, err := insertTag(tx, repo, tag, to, now)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return errRaced
-		}
-	} else {
-		n, err := updateTag(tx, repo, tag, old, to, now)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return errRaced
-		}
-		if err := countTags(tx, repo, old, -1); err != nil {
-			return err
-		}
+		err = insertTag(tx, &moved, repo, tag, to, now)
+	} else if err = updateTag(tx, &moved, repo, tag, old, to, now); err == nil {
+		err = countTags(tx, repo, old, -1)
+	}
+	if err != nil {
+		return err
 	}
 	n, err := addTagCount(tx, repo, to, r.limits.TagsPerImage)
-	if err == nil && n == 0 {
+	switch {
+	case err != nil:
+		return err
+	case moved == 0:
+		return errRaced
+	case n == 0:
 		return fail(LimitExceeded, "The maximum number of tags per image (%d) has been reached for %s", r.limits.TagsPerImage, to)
 	}
-	return err
+	return nil
 }
 
 // Image returns one image with its body and, of its tags, the one asked for:

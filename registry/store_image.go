@@ -244,13 +244,15 @@ func addImageCount(tx *sqldb.Tx, rp *Repository, by, limit int64) (int64, error)
 	return tx.Exec(q, args...)
 }
 
-func insertTag(tx *sqldb.Tx, rp *Repository, tag, digest string, now int64) (int64, error) {
-	return tx.Exec(`insert into tags (account, region, repo, tag, digest, moved_at) values ($1, $2, $3, $4, $5, $6)
+// insertTag makes a tag, unless there is one: then n will be 0 (Tx.RunCount).
+func insertTag(tx *sqldb.Tx, n *int64, rp *Repository, tag, digest string, now int64) error {
+	return tx.RunCount(n, `insert into tags (account, region, repo, tag, digest, moved_at) values ($1, $2, $3, $4, $5, $6)
 		on conflict (account, region, repo, tag) do nothing`, rp.Place.Account, rp.Place.Region, rp.ID, tag, digest, now)
 }
 
-func updateTag(tx *sqldb.Tx, rp *Repository, tag, old, digest string, now int64) (int64, error) {
-	return tx.Exec("update tags set digest = $1, moved_at = $2 where account = $3 and region = $4 and repo = $5 and tag = $6 and digest = $7",
+// updateTag moves a tag, unless it is elsewhere by now: then n will be 0 (Tx.RunCount).
+func updateTag(tx *sqldb.Tx, n *int64, rp *Repository, tag, old, digest string, now int64) error {
+	return tx.RunCount(n, "update tags set digest = $1, moved_at = $2 where account = $3 and region = $4 and repo = $5 and tag = $6 and digest = $7",
 		digest, now, rp.Place.Account, rp.Place.Region, rp.ID, tag, old)
 }
 

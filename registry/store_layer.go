@@ -43,17 +43,17 @@ func (r *Registry) readBlob(ctx context.Context, digest, encryption string) (*bl
 	return &c, err
 }
 
-// insertBlob makes content exist, unless it does already: then n is 0.
-func insertBlob(tx *sqldb.Tx, c blob.Content, now, lease int64) (n int64, err error) {
-	return tx.Exec(`insert into blobs (digest, encryption, size, stored_size, store_key, data_key, created_at, touched_at, leased_until, inline_bytes)
+// insertBlob makes content exist, unless it does already: then n will be 0 (Tx.RunCount).
+func insertBlob(tx *sqldb.Tx, n *int64, c blob.Content, now, lease int64) error {
+	return tx.RunCount(n, `insert into blobs (digest, encryption, size, stored_size, store_key, data_key, created_at, touched_at, leased_until, inline_bytes)
 		values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9) on conflict (digest, encryption) do nothing`,
 		c.Digest, c.Encryption, c.Size, c.StoredSize, c.Key, c.DataKey, now, lease, c.Inline)
 }
 
 // replaceBlob puts new bytes in the place of damaged ones, unless somebody else
-// did first: then n is 0.
-func replaceBlob(tx *sqldb.Tx, c blob.Content, damagedKey string, now, lease int64) (n int64, err error) {
-	return tx.Exec(`update blobs set stored_size = $3, store_key = $4, data_key = $5, touched_at = $6, leased_until = $7, inline_bytes = $8
+// did first: then n will be 0 (Tx.RunCount).
+func replaceBlob(tx *sqldb.Tx, n *int64, c blob.Content, damagedKey string, now, lease int64) error {
+	return tx.RunCount(n, `update blobs set stored_size = $3, store_key = $4, data_key = $5, touched_at = $6, leased_until = $7, inline_bytes = $8
 		where digest = $1 and encryption = $2 and store_key = $9`,
 		c.Digest, c.Encryption, c.StoredSize, c.Key, c.DataKey, now, lease, c.Inline, damagedKey)
 }

@@ -417,22 +417,23 @@ func (r *Registry) linkUpload(ctx context.Context, s *session, c blob.Content, h
 	err = r.db.Write(ctx, func(tx *sqldb.Tx) error {
 		now := r.now()
 		at, lease := sqldb.Micros(now), sqldb.Micros(now.Add(leaseTime))
+		var n int64 // of the blob's rows that change, once the repository has been read
+		var err error
+		switch how {
+		case linkNew:
+			err = insertBlob(tx, &n, c, at, lease)
+		case linkRepair:
+			err = replaceBlob(tx, &n, c, damaged, at, lease)
+		}
+		if err != nil {
+			return err
+		}
 		rp, err := holdRepository(tx, s.ref.Place, s.ref.Repository)
 		if err != nil {
 			return err
 		}
 		if rp.ID != s.repo { // deleted and made again since the upload began
 			return errUploadNotFound(s.ref)
-		}
-		var n int64
-		switch how {
-		case linkNew:
-			n, err = insertBlob(tx, c, at, lease)
-		case linkRepair:
-			n, err = replaceBlob(tx, c, damaged, at, lease)
-		}
-		if err != nil {
-			return err
 		}
 		if unused = n == 0; unused {
 			if held, err := touchBlob(tx, c, at, lease); err != nil {

@@ -180,11 +180,9 @@ func (s *Server) openStorage(ctx context.Context) error {
 		return err
 	}
 	s.metrics.watchDB(s.db)
-	for plane, files := range map[string]fs.FS{"identity": identity.Migrations(), "registry": registry.Migrations(), "trail": trail.Migrations(),
-		"event": event.Migrations(), "bus": bus.Migrations(), "function": function.Migrations(), "logs": logs.Migrations(), "ledger": ledger.Migrations(), "catalog": catalog.Migrations(), "requests": requests.Migrations()} {
-		if err := s.db.Migrate(ctx, plane, files); err != nil {
-			return err
-		}
+	if err := s.db.MigrateAll(ctx, map[string]fs.FS{"identity": identity.Migrations(), "registry": registry.Migrations(), "trail": trail.Migrations(),
+		"event": event.Migrations(), "bus": bus.Migrations(), "function": function.Migrations(), "logs": logs.Migrations(), "ledger": ledger.Migrations(), "catalog": catalog.Migrations(), "requests": requests.Migrations()}); err != nil {
+		return err
 	}
 	if s.root, err = vfs.OpenOS(s.cfg.Data); err != nil {
 		return err

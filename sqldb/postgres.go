@@ -42,7 +42,10 @@ func openPostgres(ctx context.Context, url string, log *slog.Logger) (*DB, error
 	if err != nil {
 		return nil, fmt.Errorf("open PostgreSQL: %w", classify(err))
 	}
-	return &DB{engine: Postgres, pg: pool, log: log, stop: make(chan struct{})}, nil
+	db := &DB{engine: Postgres, pg: pool, log: log, stop: make(chan struct{})}
+	db.done.Add(1)
+	go db.statistician()
+	return db, nil
 }
 
 // onePostgres runs fn once, in one transaction.
@@ -90,13 +93,14 @@ type pgExecutor struct {
 }
 
 type statement struct {
-	q    string
-	args []any
+	q       string
+	args    []any
+	changed *int64 // how many rows, for who asks
 }
 
 // run keeps a statement until the next.
-func (e *pgExecutor) run(q string, args []any) error {
-	e.waiting, e.asked = append(e.waiting, statement{q, args}), true
+func (e *pgExecutor) run(n *int64, q string, args []any) error {
+	e.waiting, e.asked = append(e.waiting, statement{q, args, n}), true
 	return nil
 }
 
@@ -108,13 +112,17 @@ func (e *pgExecutor) send(q string, args []any) (pgx.BatchResults, error) {
 		b.Queue(e.db.text(s.q), s.args...)
 	}
 	b.Queue(e.db.text(q), args...)
-	n := len(e.waiting)
+	sent := e.waiting
 	e.waiting, e.asked, e.begun = nil, true, true
 	res := e.conn.SendBatch(e.ctx, &b)
-	for range n {
-		if _, err := res.Exec(); err != nil {
+	for _, s := range sent {
+		tag, err := res.Exec()
+		if err != nil {
 			_ = res.Close()
 			return nil, err
+		}
+		if s.changed != nil {
+			*s.changed = tag.RowsAffected()
 		}
 	}
 	return res, nil

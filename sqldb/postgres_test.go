@@ -7,9 +7,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/berth-registry/berth/sqldb"
 	"github.com/berth-registry/berth/sqldb/sqldbtest"
@@ -115,5 +117,30 @@ func TestLostCommit(t *testing.T) {
 		if err := db.QueryRow(t.Context(), []any{&n}, "select n from item where name = $1", name); err != nil || n != 2 {
 			t.Errorf("%s: %d %v", name, n, err)
 		}
+	}
+}
+
+// TestStatistics: the planner of a young database knows of what was written, though autovacuum
+// comes a minute later.
+func TestStatistics(t *testing.T) {
+	db := sqldbtest.Postgres(t)
+	migrated(t, db)
+	rows := func() (n float64) {
+		if err := db.QueryRow(t.Context(), []any{&n}, "select reltuples from pg_class where oid = 'item'::regclass"); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for written, end := 0, time.Now().Add(20*time.Second); written < 250 || rows() < float64(written)/3; {
+		if time.Now().After(end) {
+			t.Fatalf("the planner knows of %v rows of %d", rows(), written)
+		}
+		for range 50 {
+			if err := db.WriteRelaxed(t.Context(), insert(strconv.Itoa(written), 1)); err != nil {
+				t.Fatal(err)
+			}
+			written++
+		}
+		time.Sleep(20 * time.Millisecond) // or the rows are more than all that is found out
 	}
 }

@@ -183,7 +183,14 @@ func TestRun(t *testing.T) {
 				if n, err := tx.Exec("update item set n = n + 1"); err != nil || n != 4 {
 					t.Errorf("%d rows changed, %v", n, err)
 				}
-				return put(tx, "e", 16)
+				var changed, none int64
+				if err := errors.Join(tx.RunCount(&changed, "update item set n = n - 1 where n > 1"), tx.RunCount(&none, "delete from item where n > 100"), put(tx, "e", 16)); err != nil {
+					return err
+				}
+				if n, err := sum(tx); err != nil || n != 31 || changed != 4 || none != 0 {
+					t.Errorf("%d and %d rows changed, %d %v", changed, none, n, err)
+				}
+				return nil
 			}); err != nil {
 				t.Fatal(err)
 			}

@@ -211,7 +211,7 @@ type late struct {
 
 // executor runs statements of one transaction, by rewritten text.
 type executor interface {
-	run(q string, args []any) error
+	run(n *int64, q string, args []any) error
 	exec(q string, args []any) (int64, error)
 	query(q string, args []any) (*Rows, error)
 	row(dest []any, q string, args []any) error
@@ -225,7 +225,11 @@ func (tx *Tx) Exec(q string, args ...any) (int64, error) {
 
 // Run is Exec where nobody asks how many rows it changed. On PostgreSQL the statement travels
 // with the next one, or with the commit, and an error of it is theirs.
-func (tx *Tx) Run(q string, args ...any) error { return classify(tx.ex.run(q, args)) }
+func (tx *Tx) Run(q string, args ...any) error { return classify(tx.ex.run(nil, q, args)) }
+
+// RunCount is Run for who asks later: n is how many rows the statement changed, once a later
+// statement that is not Run has returned.
+func (tx *Tx) RunCount(n *int64, q string, args ...any) error { return classify(tx.ex.run(n, q, args)) }
 
 // Query runs a read in the transaction. The caller closes the rows before the
 // next statement.

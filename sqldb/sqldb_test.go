@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -246,6 +247,54 @@ func TestMigrateRefusesNewerSchema(t *testing.T) {
 		}
 		if err := db.Migrate(t.Context(), "test", schema); !errors.Is(err, sqldb.ErrNewerSchema) {
 			t.Errorf("got %v, want ErrNewerSchema", err)
+		}
+	})
+}
+
+// TestMigrateAll: a new database has all planes' tables at their newest, or none; one that is
+// there gets what it lacks, a migration at a time.
+func TestMigrateAll(t *testing.T) {
+	plane := func(statements ...string) fstest.MapFS {
+		files := fstest.MapFS{}
+		for i, s := range statements {
+			files[fmt.Sprintf("migrations/%04d_x.sql", i+1)] = &fstest.MapFile{Data: []byte(s + ";\n")}
+		}
+		return files
+	}
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		one, two := "create table one (a bigint not null)", "create table two (a bigint not null)"
+		more, wrong := "alter table one add column b bigint not null default 7", "create table wrong ("
+		for _, c := range []struct {
+			planes map[string]fs.FS
+			fails  bool
+			have   []string // columns that are there then
+			lack   string
+		}{
+			{map[string]fs.FS{"one": plane(one), "two": plane(two, wrong)}, true, nil, "a from one"},
+			{map[string]fs.FS{"one": plane(one, more), "two": plane(two)}, false, []string{"a, b from one", "a from two"}, "a from three"},
+			{map[string]fs.FS{"one": plane(one, more), "two": plane(two, "alter table two add column c bigint", wrong), "three": plane("create table three (a bigint)")},
+				true, []string{"b from one", "c from two", "a from three"}, "d from two"},
+		} {
+			if err := db.MigrateAll(t.Context(), c.planes); (err != nil) != c.fails {
+				t.Fatal(err)
+			}
+			ask := func(columns string) error {
+				rows, err := db.Query(t.Context(), "select "+columns)
+				if err != nil {
+					return err
+				}
+				for rows.Next() {
+				}
+				return errors.Join(rows.Err(), rows.Close())
+			}
+			for _, columns := range c.have {
+				if err := ask(columns); err != nil {
+					t.Errorf("%s: %v", columns, err)
+				}
+			}
+			if ask(c.lack) == nil {
+				t.Errorf("%s is there", c.lack)
+			}
 		}
 	})
 }

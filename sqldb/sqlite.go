@@ -225,7 +225,7 @@ func (db *DB) commitGroup(ex *liteExecutor, next func(n int) *job) error {
 	if p := db.failed.Load(); p != nil {
 		return *p
 	}
-	if err := ex.run("begin immediate", nil); err != nil {
+	if err := ex.run(nil, "begin immediate", nil); err != nil {
 		return db.storageError(classify(err))
 	}
 	var done []*job
@@ -255,7 +255,7 @@ func (db *DB) commitGroup(ex *liteExecutor, next func(n int) *job) error {
 		ex.rollback()
 		return errBroken
 	}
-	if err := ex.run("commit", nil); err != nil {
+	if err := ex.run(nil, "commit", nil); err != nil {
 		ex.rollback()
 		return db.storageError(classify(err))
 	}
@@ -380,14 +380,17 @@ func (e *liteExecutor) query(q string, args []any) (*Rows, error) {
 
 func (e *liteExecutor) row(dest []any, q string, args []any) error { return e.c.row(dest, q, args) }
 
-func (e *liteExecutor) run(q string, args []any) error {
-	_, err := e.exec(q, args)
+func (e *liteExecutor) run(n *int64, q string, args []any) error {
+	changed, err := e.exec(q, args)
+	if n != nil {
+		*n = changed
+	}
 	return err
 }
 
 // rollback ends the transaction; where the engine has ended it already, that is
 // no error.
-func (e *liteExecutor) rollback() { _ = e.run("rollback", nil) }
+func (e *liteExecutor) rollback() { _ = e.run(nil, "rollback", nil) }
 
 // checkpointer folds the log into the file while nobody waits for it.
 func (db *DB) checkpointer() {
