@@ -411,14 +411,25 @@ func (s *Functions) put(i *instance, err error) {
 	s.pool.end(i)
 }
 
-// Run looks whether functions can run here, ends workers that nobody uses, and sweeps,
+// prepare lays out what sandboxes share, if there are functions: that copies the program, which
+// takes longer than the rest of a server's start. The first function that is made does it, too.
+func (s *Functions) prepare(ctx context.Context) {
+	if s.box == nil {
+		return
+	}
+	some, err := s.any(ctx)
+	if err == nil && some {
+		err = s.box.Prepare()
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("functions cannot run here", "reason", err)
+	}
+}
+
+// Run makes ready for the functions that there are, ends workers that nobody uses, and sweeps,
 // until ctx ends; then it ends them all.
 func (s *Functions) Run(ctx context.Context) {
-	if s.box != nil { // here, since it takes longer than the rest of the server's start
-		if err := s.box.Prepare(); err != nil {
-			s.log.Warn("functions cannot run here", "reason", err)
-		}
-	}
+	s.prepare(ctx)
 	t, sweep := time.NewTicker(time.Minute), time.NewTicker(time.Hour)
 	defer t.Stop()
 	defer sweep.Stop()

@@ -71,6 +71,16 @@ func (s *Functions) List(ctx context.Context, p arn.Place, after string, limit i
 	return sqldb.Collect(rows, err, func(scan func(...any) error) (*Function, error) { return s.scan(p, scan) })
 }
 
+// any reports whether there is a function at all.
+func (s *Functions) any(ctx context.Context) (bool, error) {
+	var one int
+	err := s.db.QueryRow(ctx, []any{&one}, "select 1 from functions limit 1")
+	if sqldb.IsNoRows(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 func countFunctions(tx *sqldb.Tx, p arn.Place) (n int, err error) {
 	err = tx.QueryRow([]any{&n}, "select count(*) from functions where account = $1 and region = $2", p.Account, p.Region)
 	return n, err

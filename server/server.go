@@ -180,8 +180,7 @@ func (s *Server) openStorage(ctx context.Context) error {
 		return err
 	}
 	s.metrics.watchDB(s.db)
-	if err := s.db.MigrateAll(ctx, map[string]fs.FS{"identity": identity.Migrations(), "registry": registry.Migrations(), "trail": trail.Migrations(),
-		"event": event.Migrations(), "bus": bus.Migrations(), "function": function.Migrations(), "logs": logs.Migrations(), "ledger": ledger.Migrations(), "catalog": catalog.Migrations(), "requests": requests.Migrations()}); err != nil {
+	if err := s.db.MigrateAll(ctx, planes()); err != nil {
 		return err
 	}
 	if s.root, err = vfs.OpenOS(s.cfg.Data); err != nil {
@@ -189,6 +188,13 @@ func (s *Server) openStorage(ctx context.Context) error {
 	}
 	s.store, err = fsblob.Open(s.root, fsblob.Options{Ahead: filesAhead, Room: room(s.cfg.Data)})
 	return err
+}
+
+// planes are the schemas of all that keeps something.
+func planes() map[string]fs.FS {
+	return map[string]fs.FS{"identity": identity.Migrations(), "registry": registry.Migrations(), "trail": trail.Migrations(),
+		"event": event.Migrations(), "bus": bus.Migrations(), "function": function.Migrations(), "logs": logs.Migrations(),
+		"ledger": ledger.Migrations(), "catalog": catalog.Migrations(), "requests": requests.Migrations()}
 }
 
 // refuseLostDatabase keeps a server from starting empty over blobs whose database

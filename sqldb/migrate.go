@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ func (db *DB) MigrateAll(ctx context.Context, planes map[string]fs.FS) error {
 		return fmt.Errorf("read the schema's versions: %w", err)
 	}
 	if len(have) == 0 {
-		if err := db.migrate(ctx, steps); err != nil {
+		if err := db.migrate(ctx, folded(steps)); err != nil {
 			return fmt.Errorf("make the tables: %w", err)
 		}
 		if have, err = db.schemaVersions(ctx); err != nil { // another node, and an older one, may have made them
@@ -144,6 +145,48 @@ func (db *DB) migrate(ctx context.Context, steps []step) error {
 		return nil // another node was faster
 	}
 	return err
+}
+
+var (
+	addColumn  = regexp.MustCompile(`(?is)^alter table (\w+) add column (.+)$`)
+	constraint = regexp.MustCompile(`(?i)[,\n]\s*(primary key|unique|check|foreign key|constraint)\b`)
+)
+
+// folded puts columns that a later migration adds into the statement that makes their table:
+// of a new database SQLite would read the whole schema anew for each of them.
+func folded(steps []step) []step {
+	var out []step
+	for _, s := range steps {
+		var rest []string
+		for _, text := range s.statements {
+			m := addColumn.FindStringSubmatch(text)
+			if m == nil || !addTo(out, s.plane, m[1], m[2]) {
+				rest = append(rest, text)
+			}
+		}
+		out = append(out, step{s.plane, s.version, rest})
+	}
+	return out
+}
+
+// addTo adds a column to the statement among a plane's steps that makes a table, if there is
+// one.
+func addTo(steps []step, plane, table, column string) bool {
+	for _, s := range steps {
+		for i, text := range s.statements {
+			if s.plane != plane || !strings.HasPrefix(strings.ToLower(text), "create table "+strings.ToLower(table)+" (") {
+				continue
+			}
+			if at := constraint.FindStringSubmatchIndex(text); at != nil {
+				s.statements[i] = text[:at[2]] + column + ", " + text[at[2]:]
+			} else {
+				end := strings.LastIndex(text, ")")
+				s.statements[i] = text[:end] + "\n, " + column + text[end:] // the line before may end in a comment
+			}
+			return true
+		}
+	}
+	return false
 }
 
 // errAlready marks an error of the recording row itself.

@@ -262,7 +262,7 @@ func TestMigrateAll(t *testing.T) {
 		return files
 	}
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		one, two := "create table one (a bigint not null)", "create table two (a bigint not null)"
+		one, two := "create table one (a bigint not null)", "create table two (\n\ta bigint not null, -- so it is\n\tprimary key (a) -- alone\n)"
 		more, wrong := "alter table one add column b bigint not null default 7", "create table wrong ("
 		for _, c := range []struct {
 			planes map[string]fs.FS
@@ -271,9 +271,9 @@ func TestMigrateAll(t *testing.T) {
 			lack   string
 		}{
 			{map[string]fs.FS{"one": plane(one), "two": plane(two, wrong)}, true, nil, "a from one"},
-			{map[string]fs.FS{"one": plane(one, more), "two": plane(two)}, false, []string{"a, b from one", "a from two"}, "a from three"},
-			{map[string]fs.FS{"one": plane(one, more), "two": plane(two, "alter table two add column c bigint", wrong), "three": plane("create table three (a bigint)")},
-				true, []string{"b from one", "c from two", "a from three"}, "d from two"},
+			{map[string]fs.FS{"one": plane(one, more), "two": plane(two, "alter table two add column b bigint")}, false, []string{"a, b from one", "a, b from two"}, "a from three"},
+			{map[string]fs.FS{"one": plane(one, more), "two": plane(two, "alter table two add column b bigint", "alter table two add column c bigint", wrong),
+				"three": plane("create table three (a bigint)")}, true, []string{"b from one", "c from two", "a from three"}, "d from two"},
 		} {
 			if err := db.MigrateAll(t.Context(), c.planes); (err != nil) != c.fails {
 				t.Fatal(err)

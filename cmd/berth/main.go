@@ -19,9 +19,13 @@ import (
 	"github.com/berth-registry/berth/catalog/mapping/runner"
 	"github.com/berth-registry/berth/declare/config"
 	"github.com/berth-registry/berth/function/worker"
+	"github.com/berth-registry/berth/internal/latecollect"
 )
 
 func main() {
+	if len(os.Args) < 2 || os.Args[1] != serveCommand { // which has more to set up
+		latecollect.Begin()
+	}
 	if len(os.Args) > 1 && os.Args[1] == worker.InitCommand {
 		os.Exit(worker.Init(os.Args[2:]))
 	}
@@ -58,9 +62,8 @@ type env struct {
 // cli is the command line; every flag can be set in the environment as BERTH_…
 // and in the YAML file of --config.
 type cli struct {
-	Config kong.ConfigFlag `help:"YAML file with values for flags." placeholder:"FILE" env:"BERTH_CONFIG"`
+	serveCLI `embed:""`
 
-	Serve   serveCmd   `cmd:"" help:"Run the registry."`
 	Env     envCmd     `cmd:"" help:"Print what AWS clients need in their environment."`
 	Login   loginCmd   `cmd:"" help:"Log docker, podman and skopeo in, without the AWS CLI."`
 	Plan    planCmd    `cmd:"" help:"Show what declared repositories would change."`
@@ -80,6 +83,24 @@ type cli struct {
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
+// serveCommand is the name of the field below.
+const serveCommand = "serve"
+
+// serveCLI is the part of it that runs a server.
+type serveCLI struct {
+	Config kong.ConfigFlag `help:"YAML file with values for flags." placeholder:"FILE" env:"BERTH_CONFIG"`
+	Serve  serveCmd        `cmd:"" help:"Run the registry."`
+}
+
+// grammar is what arguments are parsed by. A server's start does not wait until all commands
+// are laid out, which takes milliseconds.
+func grammar(args []string) any {
+	if len(args) > 0 && args[0] == serveCommand {
+		return &serveCLI{}
+	}
+	return &cli{}
+}
+
 const about = `Berth is a container registry that speaks Amazon ECR: one binary, used with the AWS CLI and SDKs, terraform,
 docker, podman, skopeo and crane.
 
@@ -97,9 +118,8 @@ func (e exitError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 // run is main without the process around it.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) (code int) {
-	var c cli
 	exited := -1
-	parser, err := kong.New(&c, kong.Name("berth"), kong.Description(about), kong.Writers(out, errOut), kong.UsageOnError(),
+	parser, err := kong.New(grammar(args), kong.Name("berth"), kong.Description(about), kong.Writers(out, errOut), kong.UsageOnError(),
 		kong.Exit(func(code int) { exited = code }), kong.DefaultEnvars("BERTH"), kong.Configuration(loadYAML),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}))
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/internal/latecollect"
 	"github.com/berth-registry/berth/server"
 )
 
@@ -79,9 +80,8 @@ func (c *serveCmd) Run(e *env) error {
 	if c.Admin == "none" {
 		cfg.Admin = ""
 	}
-	collect := debug.SetGCPercent(-1) // what a start makes is little, and most of it stays
 	s, err := server.New(e.ctx, cfg, log, access)
-	debug.SetGCPercent(collect)
+	latecollect.Begin() // not before: what a start makes is little, and most of it stays
 	if err != nil {
 		return err
 	}
