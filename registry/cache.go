@@ -36,7 +36,7 @@ type ticket struct{ drop, all uint64 }
 
 const (
 	// cacheBytes bounds the cache; cacheEntry is the most that one value may take.
-	cacheBytes = 8 << 20
+	cacheBytes = 6 << 20
 	cacheEntry = 40 << 10
 	// cacheOverhead is what a value takes beside its bytes, roughly.
 	cacheOverhead = 512

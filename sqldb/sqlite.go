@@ -32,7 +32,7 @@ func openSQLite(path string, log *slog.Logger) (*DB, error) {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	// NORMAL leaves it to us when the log is flushed.
-	w, err := openLite(abs, "synchronous = normal", "wal_autocheckpoint = 8000", "cache_size = -8000")
+	w, err := openLite(abs, "synchronous = normal", "wal_autocheckpoint = 8000", "cache_size = -4000")
 	if err == nil {
 		if err = checkHeader(w); err != nil {
 			w.close()
@@ -43,7 +43,7 @@ func openSQLite(path string, log *slog.Logger) (*DB, error) {
 	}
 	db := &DB{engine: SQLite, path: abs, log: log, queue: make(chan *job, 1024), sync: dataSync, stop: make(chan struct{})}
 	db.readers = newReaders(max(4, 2*runtime.GOMAXPROCS(0)), func() (*lite, error) {
-		return openLite(abs, "query_only = 1", "cache_size = -3000")
+		return openLite(abs, "query_only = 1", "cache_size = -1500")
 	})
 	db.done.Add(2)
 	go db.writer(w)
