@@ -1,7 +1,7 @@
 package registry
 
 import (
-	"encoding/json"
+	"maps"
 
 	"github.com/berth-registry/berth/arn"
 	"github.com/berth-registry/berth/event"
@@ -14,28 +14,31 @@ const (
 	referrerAction = "ECR Referrer Action"
 )
 
-// tell puts what happened to an image on the outbox, in the transaction in which it
-// happens.
-func (r *Registry) tell(tx *sqldb.Tx, repo *Repository, detailType string, detail map[string]string) error {
-	e := &event.Event{Place: repo.Place, Source: "aws.ecr", DetailType: detailType, Time: r.now(), Key: arn.Repository(repo.Place, repo.Name).String()}
+// told is the event of what happens to an image, nil if nobody wants it.
+func (r *Registry) told(p arn.Place, repository, detailType string, detail map[string]string) *event.Event {
+	e := &event.Event{Place: p, Source: "aws.ecr", DetailType: detailType, Time: r.now(), Key: arn.Repository(p, repository).String()}
 	if !r.events.Wants(e) {
 		return nil
 	}
-	detail["result"], detail["repository-name"] = "SUCCESS", repo.Name
-	for k, v := range detail {
-		if v == "" {
-			delete(detail, k)
-		}
+	detail["result"], detail["repository-name"] = "SUCCESS", repository
+	maps.DeleteFunc(detail, func(_, v string) bool { return v == "" })
+	if e.Detail = []byte(sqldb.JSON(detail)); !r.events.Wants(e) {
+		return nil
 	}
-	b, err := json.Marshal(detail)
-	if err != nil {
-		return err
-	}
-	e.Detail = b
-	return r.events.Append(tx, e)
+	return e
 }
 
-func (r *Registry) tellPush(tx *sqldb.Tx, repo *Repository, put *Put, tag string) error {
+// tell puts an event on the outbox, in the transaction of what it tells of.
+func (r *Registry) tell(tx *sqldb.Tx, e *event.Event) error {
+	if e == nil {
+		return nil
+	}
+	return r.events.AppendWanted(tx, e)
+}
+
+// toldPush is the event of a push, which is made ahead of its transaction: whether anybody
+// wants it takes longer to find out than what others would wait for.
+func (r *Registry) toldPush(n *NewImage, put *Put) *event.Event {
 	kind, artifact := imageAction, put.ArtifactType
 	if put.Subject != "" {
 		kind = referrerAction
@@ -43,8 +46,8 @@ func (r *Registry) tellPush(tx *sqldb.Tx, repo *Repository, put *Put, tag string
 	if artifact == "" {
 		artifact = put.ConfigType
 	}
-	return r.tell(tx, repo, kind, map[string]string{"action-type": "PUSH", "image-digest": put.Digest, "image-tag": tag, "manifest-media-type": put.MediaType,
-		"artifact-media-type": artifact})
+	return r.told(n.Place, n.Repository, kind, map[string]string{"action-type": "PUSH", "image-digest": put.Digest, "image-tag": n.Tag,
+		"manifest-media-type": put.MediaType, "artifact-media-type": artifact})
 }
 
 func (r *Registry) tellDelete(tx *sqldb.Tx, repo *Repository, img *Image, gone []Deleted) error {
@@ -53,8 +56,8 @@ func (r *Registry) tellDelete(tx *sqldb.Tx, repo *Repository, img *Image, gone [
 		kind = referrerAction
 	}
 	for _, d := range gone {
-		if err := r.tell(tx, repo, kind, map[string]string{"action-type": "DELETE", "image-digest": d.Digest, "image-tag": d.Tag,
-			"manifest-media-type": img.MediaType}); err != nil {
+		if err := r.tell(tx, r.told(repo.Place, repo.Name, kind, map[string]string{"action-type": "DELETE", "image-digest": d.Digest, "image-tag": d.Tag,
+			"manifest-media-type": img.MediaType})); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/arn"
+	"github.com/berth-registry/berth/event"
 	"github.com/berth-registry/berth/internal/digest"
 	"github.com/berth-registry/berth/registry/manifest"
 	"github.com/berth-registry/berth/sqldb"
@@ -84,8 +85,9 @@ func (r *Registry) PutImage(ctx context.Context, n NewImage) (*Put, error) {
 	if r.watcher != nil {
 		r.watcher.Pushing(ctx, n.Place, n.Repository, &put.Image, m)
 	}
+	said := r.toldPush(&n, put)
 	for try := 0; ; try++ {
-		err = r.write(ctx, func(tx *sqldb.Tx) error { return r.putImage(tx, n, m, put) })
+		err = r.write(ctx, func(tx *sqldb.Tx) error { return r.putImage(tx, n, m, put, said) })
 		if err == nil {
 			return put, nil
 		}
@@ -107,7 +109,7 @@ var errRaced = errors.New("another transaction was faster")
 // maxRaces bounds how often a push that lost a race looks again.
 const maxRaces = 10
 
-func (r *Registry) putImage(tx *sqldb.Tx, n NewImage, m *manifest.Manifest, put *Put) error {
+func (r *Registry) putImage(tx *sqldb.Tx, n NewImage, m *manifest.Manifest, put *Put, said *event.Event) error {
 	put.Created = false // the transaction may run again
 	repo, err := holdRepository(tx, n.Place, n.Repository)
 	if err != nil {
@@ -148,7 +150,7 @@ func (r *Registry) putImage(tx *sqldb.Tx, n NewImage, m *manifest.Manifest, put 
 	if err := r.watchPut(tx, repo, put, n.Tag, old, existing == "", tags); err != nil {
 		return err
 	}
-	return r.tellPush(tx, repo, put, n.Tag)
+	return r.tell(tx, said)
 }
 
 // checkReferences finds everything a manifest needs, keeps it from being deleted
