@@ -19,6 +19,7 @@ type cache struct {
 	values map[cacheKey]any
 	bytes  int
 	drops  [256]uint64 // per hash of the key
+	any    uint64      // of any key
 	all    uint64
 }
 
@@ -32,7 +33,7 @@ type cacheKey struct {
 }
 
 // ticket proves that nothing was dropped between a read's begin and its end.
-type ticket struct{ drop, all uint64 }
+type ticket struct{ drop, any, all uint64 }
 
 const (
 	// cacheBytes bounds the cache; cacheEntry is the most that one value may take.
@@ -57,7 +58,7 @@ func (c *cache) get(k cacheKey) (any, ticket) {
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.values[k], ticket{*c.slot(k), c.all}
+	return c.values[k], ticket{*c.slot(k), c.any, c.all}
 }
 
 // put stores what was read since the ticket was given.
@@ -67,9 +68,27 @@ func (c *cache) put(k cacheKey, t ticket, v any, size int) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t != (ticket{*c.slot(k), c.all}) {
+	if t.drop != *c.slot(k) || t.all != c.all {
 		return
 	}
+	c.store(k, v, size)
+}
+
+// putAlso stores what a read for another key came upon, unless anything was dropped since.
+func (c *cache) putAlso(k cacheKey, t ticket, v any, size int) bool {
+	if size += cacheOverhead; !c.on || size > cacheEntry {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.any != c.any || t.all != c.all {
+		return false
+	}
+	c.store(k, v, size)
+	return true
+}
+
+func (c *cache) store(k cacheKey, v any, size int) {
 	if _, have := c.values[k]; have {
 		return
 	}
@@ -87,6 +106,7 @@ func (c *cache) drop(keys ...cacheKey) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.any++
 	for _, k := range keys {
 		*c.slot(k)++
 		delete(c.values, k) // its bytes stay counted until the next clearing

@@ -267,10 +267,33 @@ func (r *Registry) Image(ctx context.Context, p arn.Place, repo string, id Image
 		return img, nil
 	}
 	img, err := r.freshImage(ctx, p, repo, id)
-	if err == nil {
-		r.cache.put(key, ticket, img, len(img.Body))
+	if err != nil {
+		return nil, err
 	}
-	return img, err
+	size := len(img.Body)
+	if id.Tag != "" {
+		img, size = r.shared(imageKey(p, repo, img.Digest), ticket, img)
+	}
+	r.cache.put(key, ticket, img, size)
+	return img, nil
+}
+
+// shared keeps an image that was found by a tag under its digest, too, and returns what is to
+// be kept for the tag, with how much more that takes: an image may have many tags, and clients
+// ask by digest for what they have found by a tag.
+func (r *Registry) shared(key cacheKey, t ticket, img *Image) (*Image, int) {
+	v, _ := r.cache.get(key)
+	whole, ok := v.(*Image)
+	if !ok {
+		n := *img
+		n.Tags = nil
+		if whole = &n; !r.cache.putAlso(key, t, whole, len(n.Body)) {
+			return img, len(img.Body)
+		}
+	}
+	tagged := *whole // its texts are those of the other
+	tagged.Tags = img.Tags
+	return &tagged, 0
 }
 
 // freshImage is Image past the cache, for what changes with time (the last pull).

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,51 @@ import (
 	"github.com/berth-registry/berth/registry"
 	"github.com/berth-registry/berth/registry/manifest"
 )
+
+// TestImagesByTagAndDigest: what is read by one name is there by the others, and gone when they
+// are.
+func TestImagesByTagAndDigest(t *testing.T) {
+	each(t, func(t *testing.T, b *bed) {
+		b.create("aa")
+		one, two := b.image("aa", 1), b.image("aa", 2)
+		see := func(want map[string][]byte) { // by tag, or digest
+			t.Helper()
+			for range 3 { // later reads may come from the cache
+				for name, body := range want {
+					id, tags := registry.ImageID{Tag: name}, []string{name}
+					if strings.HasPrefix(name, "sha256:") {
+						id, tags = registry.ImageID{Digest: name}, nil
+					}
+					img, err := b.Image(b.ctx, here, "aa", id)
+					if body == nil {
+						wantCode(t, err, registry.ImageNotFound)
+						continue
+					}
+					if err != nil {
+						t.Fatalf("%s: %v", name, err)
+					}
+					if !bytes.Equal(img.Body, body) || img.Digest != sha(body) || !slices.Equal(img.Tags, tags) {
+						t.Errorf("%s is %s with the tags %v", name, img.Digest, img.Tags)
+					}
+				}
+			}
+		}
+		b.mustPut("aa", "a", one)
+		b.mustPut("aa", "b", one)
+		b.mustPut("aa", "c", two)
+		see(map[string][]byte{"a": one, "b": one, "c": two, sha(one): one, sha(two): two})
+		b.mustPut("aa", "b", two)
+		see(map[string][]byte{"a": one, "b": two, "c": two, sha(one): one})
+		for _, id := range []registry.ImageID{{Digest: sha(one)}, {Tag: "c"}} {
+			if _, err := b.DeleteImage(b.ctx, here, "aa", id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		see(map[string][]byte{"a": nil, "b": two, "c": nil, sha(one): nil, sha(two): two})
+		b.mustPut("aa", "a", one)
+		see(map[string][]byte{"a": one, "b": two, "c": nil, sha(one): one, sha(two): two})
+	})
+}
 
 func TestImages(t *testing.T) {
 	each(t, func(t *testing.T, b *bed) {
