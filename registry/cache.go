@@ -63,40 +63,33 @@ func (c *cache) get(k cacheKey) (any, ticket) {
 
 // put stores what was read since the ticket was given.
 func (c *cache) put(k cacheKey, t ticket, v any, size int) {
-	if size += cacheOverhead; !c.on || size > cacheEntry {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if t.drop != *c.slot(k) || t.all != c.all {
-		return
-	}
-	c.store(k, v, size)
+	c.store(k, v, size, func() bool { return t.drop == *c.slot(k) && t.all == c.all })
 }
 
 // putAlso stores what a read for another key came upon, unless anything was dropped since.
 func (c *cache) putAlso(k cacheKey, t ticket, v any, size int) bool {
+	return c.store(k, v, size, func() bool { return t.any == c.any && t.all == c.all })
+}
+
+// store keeps a value that is still valid, and reports whether it is there then.
+func (c *cache) store(k cacheKey, v any, size int, valid func() bool) bool {
 	if size += cacheOverhead; !c.on || size > cacheEntry {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t.any != c.any || t.all != c.all {
+	if !valid() {
 		return false
 	}
-	c.store(k, v, size)
-	return true
-}
-
-func (c *cache) store(k cacheKey, v any, size int) {
 	if _, have := c.values[k]; have {
-		return
+		return true
 	}
 	if c.bytes += size; c.bytes > cacheBytes {
 		clear(c.values)
 		c.bytes = size
 	}
 	c.values[k] = v
+	return true
 }
 
 // drop forgets values that a commit changed.

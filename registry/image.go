@@ -271,7 +271,7 @@ func (r *Registry) Image(ctx context.Context, p arn.Place, repo string, id Image
 		return nil, err
 	}
 	size := len(img.Body)
-	if id.Tag != "" {
+	if id.Tag != "" && r.cache.on {
 		img, size = r.shared(imageKey(p, repo, img.Digest), ticket, img)
 	}
 	r.cache.put(key, ticket, img, size)

@@ -93,26 +93,26 @@ func (r *Registry) isCurrent(ctx context.Context, s *session) (bool, error) {
 	return s.persisted && node == r.node && used == sqldb.Micros(s.saved), err
 }
 
-// endUpload removes what is written of an upload, and where its id would let it go on writes
+// txEndUpload removes what is written of an upload, and where its id would let it go on writes
 // that it has ended.
-func endUpload(tx *sqldb.Tx, single bool, ref UploadRef, persisted bool) error {
+func (r *Registry) txEndUpload(tx *sqldb.Tx, ref UploadRef, persisted bool) error {
 	if persisted {
 		if err := tx.Run("delete from uploads where account = $1 and region = $2 and id = $3", ref.Place.Account, ref.Place.Region, ref.ID); err != nil {
 			return err
 		}
 	}
-	if single {
+	if r.db.SingleProcess() {
 		return nil
 	}
 	return tx.Run("insert into ended_uploads (id) values ($1) on conflict do nothing", ref.ID)
 }
 
-// endUpload is the function in a transaction of its own, if there is anything to write.
+// endUpload is txEndUpload in a transaction of its own, if there is anything to write.
 func (r *Registry) endUpload(ctx context.Context, ref UploadRef, persisted bool) error {
 	if !persisted && r.db.SingleProcess() {
 		return nil
 	}
-	return r.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error { return endUpload(tx, r.db.SingleProcess(), ref, persisted) })
+	return r.db.WriteRelaxed(ctx, func(tx *sqldb.Tx) error { return r.txEndUpload(tx, ref, persisted) })
 }
 
 // forgetEnded removes up to limit of the ended uploads that began before a time, and returns

@@ -445,7 +445,7 @@ func (r *Registry) linkUpload(ctx context.Context, s *session, c blob.Content, h
 		if err := linkLayer(tx, rp, c.Digest, c.Size, at); err != nil {
 			return err
 		}
-		return endUpload(tx, r.db.SingleProcess(), s.ref, s.persisted)
+		return r.txEndUpload(tx, s.ref, s.persisted)
 	})
 	return unused, err
 }

@@ -10,14 +10,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// uploadIDs makes the ids of uploads, which prove that they were begun: so a beginning, which
-// nobody needs once it has led to nothing, is written nowhere, and where several nodes serve
-// one database each of them can go on with an upload that another one began.
+// uploadIDs makes the ids of uploads, which prove that they were begun. Where several nodes
+// serve one database, each can go on with an upload that another one began, though the
+// beginning is written nowhere.
 //
 // An id is a UUID of version 8: 32 bits of the time of its beginning in seconds, so that ids
 // sort by it, 42 random bits, and 48 of a MAC over these and all that the upload was begun
-// with. Who guessed one would have gained a beginning that he has no right to, of which the
-// bytes' own request is asked again.
+// with. To guess one gains no right: the requests that follow are authorised themselves.
 type uploadIDs struct{ key []byte }
 
 // begunFor is how long after its beginning an upload of which nothing is written can go on.

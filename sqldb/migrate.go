@@ -50,10 +50,14 @@ func (db *DB) MigrateAll(ctx context.Context, planes map[string]fs.FS) error {
 		return fmt.Errorf("read the schema's versions: %w", err)
 	}
 	if len(have) == 0 {
-		if err := db.migrate(ctx, folded(steps)); err != nil {
+		made, err := db.migrate(ctx, folded(steps))
+		if err != nil {
 			return fmt.Errorf("make the tables: %w", err)
 		}
-		if have, err = db.schemaVersions(ctx); err != nil { // another node, and an older one, may have made them
+		if made {
+			return nil
+		}
+		if have, err = db.schemaVersions(ctx); err != nil { // another node, perhaps an older one, made them
 			return fmt.Errorf("read the schema's versions: %w", err)
 		}
 	}
@@ -67,7 +71,7 @@ func (db *DB) MigrateAll(ctx context.Context, planes map[string]fs.FS) error {
 		if s.version <= have[s.plane] {
 			continue
 		}
-		if err := db.migrate(ctx, []step{s}); err != nil {
+		if _, err := db.migrate(ctx, []step{s}); err != nil {
 			return fmt.Errorf("migrate %s to %d: %w", s.plane, s.version, err)
 		}
 	}
@@ -86,21 +90,13 @@ type step struct {
 func (db *DB) schemaVersions(ctx context.Context) (map[string]int, error) {
 	var have map[string]int
 	read := func(tx *Tx) error {
-		have = map[string]int{}
 		rows, err := tx.Query("select plane, max(version) from berth_schema group by plane")
-		if err != nil {
-			return err
+		list, err := Collect(rows, err, func(scan func(...any) error) (s step, err error) { return s, scan(&s.plane, &s.version) })
+		have = map[string]int{}
+		for _, s := range list {
+			have[s.plane] = s.version
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var plane string
-			var v int
-			if err := rows.Scan(&plane, &v); err != nil {
-				return err
-			}
-			have[plane] = v
-		}
-		return rows.Err()
+		return err
 	}
 	if err := db.write1(ctx, read); err == nil {
 		return have, nil
@@ -122,9 +118,10 @@ func (db *DB) schemaVersions(ctx context.Context) (map[string]int, error) {
 	}
 }
 
-// migrate takes steps in one transaction, or none of them if another node has taken one.
-func (db *DB) migrate(ctx context.Context, steps []step) error {
-	err := db.write1(ctx, func(tx *Tx) error {
+// migrate takes steps in one transaction; done is false, and nothing was changed, if another
+// node has taken one of them.
+func (db *DB) migrate(ctx context.Context, steps []step) (done bool, err error) {
+	err = db.write1(ctx, func(tx *Tx) error {
 		now := time.Now().UnixMicro()
 		for _, s := range steps {
 			if _, err := tx.Exec("insert into berth_schema (plane, version, applied_at) values ($1, $2, $3)", s.plane, s.version, now); err != nil {
@@ -142,9 +139,9 @@ func (db *DB) migrate(ctx context.Context, steps []step) error {
 	})
 	var a errAlready
 	if errors.As(err, &a) && errors.Is(err, ErrUnique) {
-		return nil // another node was faster
+		return false, nil // another node was faster
 	}
-	return err
+	return err == nil, err
 }
 
 var (

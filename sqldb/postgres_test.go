@@ -125,8 +125,10 @@ func TestLostCommit(t *testing.T) {
 func TestStatistics(t *testing.T) {
 	db := sqldbtest.Postgres(t)
 	migrated(t, db)
-	rows := func() (n float64) {
-		if err := db.QueryRow(t.Context(), []any{&n}, "select reltuples from pg_class where oid = 'item'::regclass"); err != nil {
+	rows := func() (n float64) { // by an analysis that somebody asked for, which autovacuum's is not
+		err := db.QueryRow(t.Context(), []any{&n}, `select case when s.last_analyze is null then 0 else c.reltuples end
+			from pg_class c join pg_stat_user_tables s on s.relid = c.oid where c.oid = 'item'::regclass`)
+		if err != nil {
 			t.Fatal(err)
 		}
 		return n

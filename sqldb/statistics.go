@@ -23,6 +23,10 @@ func (db *DB) statistician() {
 	defer db.done.Done()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	go func() {
+		<-db.stop
+		cancel() // whoever closes the database does not wait for statistics
+	}()
 	t := time.NewTicker(statisticsEvery)
 	defer t.Stop()
 	seen := int64(0)

@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// percent is what GOGC says, or 100. Reading it is what turns the collector off: of this
-// program's packages this one has the fewest imports and is set up first.
+// percent is what GOGC says, or 100. Reading it is what turns the collector off; importing
+// almost nothing, this package is set up before those that take much.
 var percent = debug.SetGCPercent(-1) //nolint:gochecknoglobals // it has to happen before main
 
 var begin = sync.OnceFunc(func() { debug.SetGCPercent(percent) }) //nolint:gochecknoglobals // likewise
